@@ -1,0 +1,38 @@
+/** An error that a person can mend: carries what to do beside what went wrong. */
+export class UserError extends Error {
+  override readonly name: string = "UserError";
+  /** What to do about it, as one sentence without a full stop. */
+  readonly hint?: string;
+
+  constructor(message: string, options: ErrorOptions & { hint?: string } = {}) {
+    super(message, options);
+    if (options.hint !== undefined) this.hint = options.hint;
+  }
+}
+
+/** A setting has a value that cannot be used. */
+export class SettingError extends UserError {
+  override readonly name = "SettingError";
+}
+
+/** Another agent holds the lock on the same cache. */
+export class AlreadyRunningError extends UserError {
+  override readonly name = "AlreadyRunningError";
+}
+
+/** The cache cannot be opened, read or written. */
+export class StoreError extends UserError {
+  override readonly name = "StoreError";
+}
+
+/** The source is down, slow, or answers what cannot be understood. Nothing is lost: it is read again later. */
+export class SourceError extends Error {
+  override readonly name = "SourceError";
+  /** The HTTP status, where there was one. */
+  readonly status?: number;
+
+  constructor(message: string, options: ErrorOptions & { status?: number } = {}) {
+    super(message, options);
+    if (options.status !== undefined) this.status = options.status;
+  }
+}

@@ -1,0 +1,100 @@
+/**
+ * The words that all other modules use: what a source yields, a filter changes, the cache holds and a sink
+ * sends. Types only; nothing here runs.
+ */
+
+/** The kinds of bucket that the agent collects, by ActivityWatch's own bucket types. */
+export type BucketType = "currentwindow" | "afkstatus" | "web.tab.current";
+
+/** A bucket of ActivityWatch: one watcher's events on one device. */
+export interface Bucket {
+  /** The bucket's id, such as `aw-watcher-window_laptop`. */
+  readonly id: string;
+  readonly type: BucketType;
+  /** The device that recorded it; `unknown` for web buckets from before 2025. */
+  readonly hostname: string;
+  /** When it was created, as the server writes it. Only its change matters: the bucket was made anew. */
+  readonly created: string;
+  /** The first event's start in microseconds since 1970, where the server tells it (aw-server-rust). */
+  readonly firstEventUs?: number;
+}
+
+/** One event as ActivityWatch has it, unclipped. */
+export interface ActivityEvent {
+  /** Start in microseconds since 1970-01-01 UTC. */
+  readonly startUs: number;
+  /** Duration in seconds, to the bit as ActivityWatch told it. */
+  readonly durationSeconds: number;
+  /** What the watcher recorded. Nearly always an object; the servers store any JSON. */
+  readonly data: unknown;
+}
+
+/** All events of a bucket that start within [fromUs, toUs), in order of their start. */
+export interface Page {
+  readonly fromUs: number;
+  readonly toUs: number;
+  readonly events: readonly ActivityEvent[];
+}
+
+/** Where events come from. */
+export interface Source {
+  /**
+   * Lists the buckets to collect.
+   * @throws {SourceError} when the source cannot be read
+   */
+  buckets(options?: { signal?: AbortSignal }): Promise<Bucket[]>;
+  /**
+   * Reads the events that start within [fromUs, toUs) in ascending pages without a gap between them. Every
+   * event is whole: its duration is not cut at a page's edge.
+   * @throws {SourceError} when the source cannot be read; the pages before stay good
+   */
+  pages(bucket: Bucket, fromUs: number, toUs: number, options?: { signal?: AbortSignal }): AsyncIterable<Page>;
+  /**
+   * Reads the start of the bucket's newest event, or `undefined` when it has none.
+   * @throws {SourceError} when the source cannot be read
+   */
+  newestStartUs(bucket: Bucket, options?: { signal?: AbortSignal }): Promise<number | undefined>;
+}
+
+/**
+ * Decides what leaves the device: returns the event as it is, a changed copy, or `undefined` to drop it. Pure
+ * and quick: it runs inside the collection of each page.
+ */
+export type Filter = (event: ActivityEvent, bucket: Bucket) => ActivityEvent | undefined;
+
+/** One event in the cache, waiting to be delivered. */
+export interface OutboxEntry {
+  /** Its place in the queue; grows with each entry and is never used again. */
+  readonly seq: number;
+  /** The event's JSON, made once. Every send is of these bytes. */
+  readonly body: string;
+}
+
+/** The entries of one request. */
+export type Batch = readonly OutboxEntry[];
+
+/** What became of a batch. */
+export type SendResult =
+  /** The server has it. */
+  | { readonly kind: "delivered" }
+  /** Nothing wrong with the batch: try the same again later. */
+  | { readonly kind: "retry"; readonly reason: string; readonly status?: number; readonly retryAfterMs?: number }
+  /** Nothing wrong with the batch, and no use in trying again before somebody mends something. */
+  | { readonly kind: "refused"; readonly reason: string; readonly status?: number; readonly hint: string }
+  /** The request is too large for the server. */
+  | { readonly kind: "too-large"; readonly reason: string; readonly status: number }
+  /** The server does not accept the batch because of its content; `indices` names the events where it said so. */
+  | {
+    readonly kind: "rejected";
+    readonly reason: string;
+    readonly status: number;
+    readonly indices: readonly number[];
+    /** The server's reason for single events, by index. */
+    readonly reasons?: ReadonlyMap<number, string>;
+  };
+
+/** Where events go. */
+export interface Sink {
+  /** Sends one batch once. Never throws but when `signal` is aborted. */
+  send(batch: Batch, options?: { signal?: AbortSignal }): Promise<SendResult>;
+}

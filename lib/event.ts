@@ -48,7 +48,12 @@ export interface Source {
    * event is whole: its duration is not cut at a page's edge.
    * @throws {SourceError} when the source cannot be read; the pages before stay good
    */
-  pages(bucket: Bucket, fromUs: number, toUs: number, options?: { signal?: AbortSignal }): AsyncIterable<Page>;
+  pages(
+    bucket: Bucket,
+    fromUs: number,
+    toUs: number,
+    options?: { signal?: AbortSignal },
+  ): AsyncIterable<Page>;
   /**
    * Reads the start of the bucket's newest event, or `undefined` when it has none.
    * @throws {SourceError} when the source cannot be read
@@ -78,7 +83,12 @@ export type SendResult =
   /** The server has it. */
   | { readonly kind: "delivered" }
   /** Nothing wrong with the batch: try the same again later. */
-  | { readonly kind: "retry"; readonly reason: string; readonly status?: number; readonly retryAfterMs?: number }
+  | {
+    readonly kind: "retry";
+    readonly reason: string;
+    readonly status?: number;
+    readonly retryAfterMs?: number;
+  }
   /** Nothing wrong with the batch, and no use in trying again before somebody mends something. */
   | { readonly kind: "refused"; readonly reason: string; readonly status?: number; readonly hint: string }
   /** The request is too large for the server. */

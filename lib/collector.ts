@@ -1,0 +1,339 @@
+import { digestOf, encodeEvent } from "./encode.ts";
+import type { ActivityEvent, Bucket, Filter, Page, Source } from "./event.ts";
+import { settledCount } from "./settle.ts";
+import {
+  type BucketRow,
+  cover,
+  coverage,
+  ensureBucket,
+  gaps,
+  type Interval,
+  setReread,
+} from "./store/cursors.ts";
+import type { Database } from "./store/database.ts";
+import {
+  addVersion,
+  forgetVersion,
+  isKnown,
+  markRevised,
+  newestKnownStartUs,
+  pruneLedger,
+  type Version,
+  versionsBetween,
+} from "./store/ledger.ts";
+import { addToOutbox, buryVersion, withdraw } from "./store/outbox.ts";
+import { DAY_US, HOUR_US, MINUTE_US, MS_US, SECOND_US } from "./time.ts";
+
+/** How far back each poll reads again, for events that arrive late. */
+const OVERLAP_US = 15 * MINUTE_US;
+/** How far back, and how often, the recent past is read again for edits and events that arrive very late. */
+const REREAD_US = 7 * DAY_US;
+const REREAD_EVERY_MS = 6 * 3_600_000;
+/** How long versions are remembered: longer than the recent past, so that nothing in it is taken for new. */
+const LEDGER_US = 8 * DAY_US;
+const LEDGER_KEEP = 20_000;
+/**
+ * An empty stretch longer than this stays uncovered: when a clock jumped ahead and back, real events will come
+ * to stand in it.
+ */
+const MAX_EMPTY_US = REREAD_US;
+/** Where the clock stands before all that was ever collected, how far back from it collection begins. */
+const CLOCK_MARGIN_US = HOUR_US;
+/** Past this distance one cheap look tells whether there is anything new before the way there is read. */
+const PROBE_US = DAY_US;
+/** How long the newest event of a bucket must have been seen unchanged before it is taken for final. */
+const CONFIRM_MS = 30_000;
+
+/** What one pass over a bucket did. */
+export interface CollectResult {
+  /** Events put in the outbox. */
+  readonly cached: number;
+  /** Events that a filter dropped. */
+  readonly filtered: number;
+  /** Events taken back from the outbox because ActivityWatch changed or deleted them. */
+  readonly withdrawn: number;
+  /** Events that ActivityWatch changed or deleted after they may have been delivered. */
+  readonly revised: number;
+  /** Events whose data has no form at the server; they stand in the dead letters. */
+  readonly unencodable: number;
+  readonly pages: number;
+}
+
+/** What {@link createCollector} needs. */
+export interface CollectorOptions {
+  readonly db: Database;
+  readonly source: Source;
+  readonly filters: readonly Filter[];
+  /** Where collection begins, in microseconds since 1970. */
+  readonly collectFromUs: number;
+  /** How long after its end an event may still grow, in seconds. Default: 300. */
+  readonly settleSeconds?: number;
+  /**
+   * Take the newest event for final by its age alone. Otherwise it must also have been seen unchanged for a
+   * while: after a sleep or an outage a watcher's last heartbeats arrive with the past as their time.
+   */
+  readonly trustAge?: boolean;
+  /** The wall clock in milliseconds since 1970. */
+  readonly now?: () => number;
+  /** A clock that only goes forward, in milliseconds. */
+  readonly monotonicMs?: () => number;
+  /** Told after each page. */
+  readonly onPage?: (bucket: Bucket, page: Page, result: CollectResult) => void;
+}
+
+/** Moves events from the source into the cache. */
+export interface Collector {
+  /**
+   * One pass over one bucket: reads what is new, the overlap, and what a lowered start left to fill. Each page is
+   * one transaction that holds the outbox rows, the ledger rows and the moved coverage, so a crash at any
+   * instruction loses nothing and repeats nothing.
+   * @throws {SourceError} when the source cannot be read; the pages before are kept
+   * @throws {Error} when the cache cannot be written; the page is not kept and will be read again
+   */
+  collect(bucket: Bucket, options?: { signal?: AbortSignal }): Promise<CollectResult>;
+}
+
+/** Makes a collector. Passes over one bucket must not run side by side. */
+export function createCollector(options: CollectorOptions): Collector {
+  const {
+    db,
+    source,
+    filters,
+    collectFromUs,
+    settleSeconds = 300,
+    trustAge = false,
+    now = Date.now,
+    monotonicMs = () => performance.now(),
+    onPage,
+  } = options;
+  const settleUs = settleSeconds * SECOND_US;
+  const confirmMs = Math.min(CONFIRM_MS, settleSeconds * 1000);
+  /** The newest events as they were first seen, by bucket. */
+  const seen = new Map<string, { signature: string; sinceMs: number }>();
+  /** Buckets with a gap that has been filled, or could not be filled yet because its end still grows. */
+  const filled = new Set<string>();
+
+  /** Tells whether the newest events of a bucket have stood unchanged for long enough. */
+  function isConfirmed(bucket: Bucket, page: Page, last: ActivityEvent): boolean {
+    const group = page.events.filter(({ startUs }) => startUs === last.startUs);
+    const signature = JSON.stringify(group);
+    const first = seen.get(bucket.id);
+    if (first?.signature !== signature) {
+      seen.set(bucket.id, { signature, sinceMs: monotonicMs() });
+      return confirmMs === 0;
+    }
+    return monotonicMs() - first.sinceMs >= confirmMs;
+  }
+
+  /** Counts how many events at the front of a page are final. */
+  async function finalCount(
+    bucket: Bucket,
+    row: BucketRow,
+    page: Page,
+    range: Range,
+    signal: AbortSignal | undefined,
+  ): Promise<number> {
+    const nowUs = now() * MS_US;
+    const newestStartUs = newestKnownStartUs(db, row.id, nowUs) ?? -Infinity;
+    const count = settledCount(page.events, { nowUs, settleUs, newestStartUs });
+    const last = page.events[count - 1];
+    // What may be the newest event of the bucket is final by its age: that alone is not always enough.
+    const byAge = last !== undefined && count === page.events.length && last.startUs >= newestStartUs;
+    if (!byAge || trustAge || isKnown(db, row.id, versionOf(last))) return count;
+    if (page.toUs < range.toUs) {
+      range.newestUs ??= await source.newestStartUs(bucket, signal ? { signal } : {}) ?? -Infinity;
+      if (range.newestUs > last.startUs) {
+        if (range.newestUs <= nowUs) return count;
+        // An event of the future hides the newest of the past.
+        if (last.startUs + last.durationSeconds * SECOND_US < nowUs - DAY_US) return count;
+      }
+    }
+    if (isConfirmed(bucket, page, last)) return count;
+    return page.events.findIndex(({ startUs }) => startUs === last.startUs);
+  }
+
+  /** Commits the first `count` events of a page, and what it shows to be gone, in one transaction. */
+  function commit(
+    bucket: Bucket,
+    row: BucketRow,
+    page: Page,
+    count: number,
+    range: Range,
+    tally: Tally,
+  ): void {
+    const endUs = finalEndUs(page, count);
+    db.transaction(() => {
+      const present = new Set<string>();
+      for (const event of page.events.slice(0, count)) {
+        const version = versionOf(event);
+        present.add(keyOf(version));
+        const kept = filters.reduce<typeof event | undefined>((e, filter) => e && filter(e, bucket), event);
+        if (kept === undefined) {
+          tally.filtered++;
+          continue;
+        }
+        const known = isKnown(db, row.id, version);
+        addVersion(db, row.id, version, row.epoch);
+        if (known) continue;
+        const body = encodeEvent(kept, bucket.type);
+        addToOutbox(db, row.id, version, body ?? JSON.stringify(kept), now());
+        if (body === undefined) {
+          buryVersion(db, row.id, version, "The event's data is no object", now());
+          tally.unencodable++;
+        } else {
+          tally.cached++;
+        }
+      }
+      // What was cached from here before and is no longer in ActivityWatch.
+      for (const version of versionsBetween(db, row.id, page.fromUs, endUs, row.epoch)) {
+        if (present.has(keyOf(version))) continue;
+        if (withdraw(db, row.id, version)) {
+          forgetVersion(db, row.id, version);
+          tally.withdrawn++;
+        } else {
+          markRevised(db, row.id, version);
+          tally.revised++;
+        }
+      }
+      const covered = coveredBy(page, count, range);
+      if (covered !== undefined) cover(db, row.id, covered);
+    });
+    const lastUs = page.events[count - 1]?.startUs;
+    if (lastUs !== undefined) range.cursorUs = Math.max(range.cursorUs, lastUs + 1);
+  }
+
+  async function readRange(
+    bucket: Bucket,
+    row: BucketRow,
+    range: Range,
+    tally: Tally,
+    signal: AbortSignal | undefined,
+  ): Promise<boolean> {
+    for await (const page of source.pages(bucket, range.fromUs, range.toUs, signal ? { signal } : {})) {
+      tally.pages++;
+      const count = await finalCount(bucket, row, page, range, signal);
+      commit(bucket, row, page, count, range, tally);
+      onPage?.(bucket, page, tally);
+      if (count < page.events.length) return false;
+      signal?.throwIfAborted();
+    }
+    return true;
+  }
+
+  async function collect(
+    bucket: Bucket,
+    { signal }: { signal?: AbortSignal } = {},
+  ): Promise<CollectResult> {
+    const tally: Tally = { cached: 0, filtered: 0, withdrawn: 0, revised: 0, unencodable: 0, pages: 0 };
+    const row = ensureBucket(db, bucket);
+    const nowMs = now();
+    const nowUs = Math.floor(nowMs) * MS_US;
+    const known = coverage(db, row.id);
+    const active = activeInterval(known, collectFromUs, nowUs);
+
+    // 1. The past that a lowered start, a break-off or a jump of the clock left out. First, so that events come
+    //    in the order of their time and the newest is judged with all the others known.
+    const reread = nowMs - row.rereadAtMs >= REREAD_EVERY_MS || nowMs < row.rereadAtMs;
+    if (reread || !filled.has(bucket.id)) {
+      let done = true;
+      for (const gap of gaps(known, { fromUs: collectFromUs, toUs: active.fromUs })) {
+        // Before all that is covered nothing new will come to stand; a hole inside it may yet be filled.
+        const leading = known[0]!.fromUs >= gap.toUs;
+        const range = rangeOf(bucket, gap, leading ? undefined : gap.fromUs);
+        if (range.fromUs >= range.toUs) continue;
+        if (!await readRange(bucket, row, range, tally, signal)) {
+          done = false;
+        } else if (!leading && gap.toUs - range.cursorUs <= MAX_EMPTY_US) {
+          db.transaction(() => cover(db, row.id, { fromUs: range.cursorUs, toUs: gap.toUs }));
+        }
+      }
+      if (done) filled.add(bucket.id);
+    }
+
+    // 2. The overlap and what is new.
+    const cursorUs = Math.min(active.toUs, nowUs);
+    const fromUs = Math.max(active.fromUs, cursorUs - (reread ? REREAD_US : OVERLAP_US));
+    const next = known.find((interval) => interval.fromUs > active.toUs);
+    let toUs = Math.min(nowUs, next?.fromUs ?? Infinity);
+    if (toUs - cursorUs > PROBE_US) {
+      const newestUs = await source.newestStartUs(bucket, signal ? { signal } : {});
+      if (newestUs === undefined || newestUs < cursorUs) toUs = cursorUs;
+    }
+    const tail = rangeOf(bucket, { fromUs, toUs }, cursorUs);
+    if (tail.fromUs < tail.toUs) await readRange(bucket, row, tail, tally, signal);
+    if (reread) {
+      db.transaction(() => {
+        setReread(db, row.id, nowMs);
+        pruneLedger(db, row.id, cursorUs - LEDGER_US, LEDGER_KEEP);
+      });
+    }
+    return tally;
+  }
+
+  return { collect };
+}
+
+type Tally = { -readonly [K in keyof CollectResult]: CollectResult[K] };
+
+/** A stretch to read, and how far it has got. */
+interface Range extends Interval {
+  /** Empty stretches stay uncovered when nothing follows them: events may still come to stand there. */
+  readonly sparse: boolean;
+  /** Where the final events so far end. */
+  cursorUs: number;
+  /** The newest start of the whole bucket, once it was asked for. */
+  newestUs?: number;
+}
+
+function rangeOf(bucket: Bucket, { fromUs, toUs }: Interval, cursorUs: number | undefined): Range {
+  const { firstEventUs = -Infinity } = bucket;
+  return {
+    fromUs: Math.max(fromUs, firstEventUs - DAY_US),
+    toUs,
+    sparse: cursorUs !== undefined,
+    cursorUs: cursorUs ?? fromUs,
+  };
+}
+
+/**
+ * The interval that collection goes on from: the latest that the clock has passed. A clock that stands before all
+ * of them begins one of its own.
+ */
+function activeInterval(known: readonly Interval[], collectFromUs: number, nowUs: number): Interval {
+  if (known.length === 0) {
+    const fromUs = Math.min(collectFromUs, nowUs - CLOCK_MARGIN_US);
+    return { fromUs, toUs: fromUs };
+  }
+  const passed = known.findLast((interval) => interval.fromUs <= nowUs);
+  return passed ?? { fromUs: nowUs - CLOCK_MARGIN_US, toUs: nowUs - CLOCK_MARGIN_US };
+}
+
+/** Where the final events of a page end: before the first that may still grow. */
+function finalEndUs(page: Page, count: number): number {
+  return page.events[count]?.startUs ?? page.toUs;
+}
+
+/**
+ * What a committed page adds to the coverage. In a sparse range it goes no further than just past the last final
+ * event, for a cursor is never moved to where nothing stands yet.
+ */
+function coveredBy(page: Page, count: number, range: Range): Interval | undefined {
+  if (!range.sparse) {
+    const toUs = finalEndUs(page, count);
+    return toUs > page.fromUs ? { fromUs: page.fromUs, toUs } : undefined;
+  }
+  const first = page.events[0];
+  const last = page.events[count - 1];
+  if (first === undefined || last === undefined || last.startUs < range.cursorUs) return undefined;
+  const fromUs = first.startUs - range.cursorUs > MAX_EMPTY_US ? first.startUs : range.cursorUs;
+  return { fromUs, toUs: last.startUs + 1 };
+}
+
+function versionOf(event: ActivityEvent): Version {
+  return { startUs: event.startUs, digest: digestOf(event.data), durationSeconds: event.durationSeconds };
+}
+
+function keyOf({ startUs, digest, durationSeconds }: Version): string {
+  // Adding 0 makes one of 0 and -0, as SQLite does.
+  return `${startUs} ${(digest as Uint8Array & { toHex(): string }).toHex()} ${durationSeconds + 0}`;
+}

@@ -1,0 +1,300 @@
+import * as v from "valibot";
+import { readBounded } from "../bounded_body.ts";
+import { SourceError } from "../errors.ts";
+import type { ActivityEvent, Bucket, BucketType, Page, Source } from "../event.ts";
+import { DAY_US, HOUR_US, MINUTE_US, MS_US, parseTimeUs, SECOND_US, sleep } from "../time.ts";
+
+const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
+const FIRST_WINDOW_US = 6 * HOUR_US;
+const MIN_WINDOW_US = MINUTE_US;
+/** aw-server (Python) finds no event that began more than 24 h before a window; ours begin inside, so any will do. */
+const MAX_WINDOW_US = 7 * DAY_US;
+const MIN_LEAP_US = 4 * MAX_WINDOW_US;
+/** Past this many rows, or this long an answer, the next window is half as long; well below them, twice. */
+const MANY_ROWS = 4000;
+const SLOW_ANSWER_MS = 1000;
+/** How often a page is read anew when its events change between the list and the look at one of them. */
+const MAX_REREADS = 5;
+
+const InfoSchema = v.object({ hostname: v.string(), version: v.string() });
+const BucketSchema = v.object({
+  id: v.string(),
+  type: v.string(),
+  hostname: v.optional(v.nullable(v.string()), "unknown"),
+  created: v.optional(v.nullable(v.string()), ""),
+  data: v.optional(v.nullable(v.record(v.string(), v.unknown()))),
+  metadata: v.optional(v.nullable(v.object({ start: v.optional(v.nullable(v.string())) }))),
+});
+const BucketsSchema = v.record(v.string(), v.unknown());
+const EventSchema = v.object({
+  id: v.number(),
+  timestamp: v.pipe(v.string(), v.transform(parseTimeUs), v.number()),
+  duration: v.pipe(v.number(), v.finite()),
+  data: v.unknown(),
+});
+const EventsSchema = v.array(EventSchema);
+
+/** A row of a listing: an event as the server has it or, at a window's edge, cut by it. */
+type Row = v.InferOutput<typeof EventSchema>;
+
+/** What {@link activityWatchSource} may be told. */
+export interface ActivityWatchOptions {
+  /** The server's address. Default: `http://127.0.0.1:5600`. */
+  readonly url?: URL;
+  /** Sent as a bearer token, for an aw-server-rust that asks for one. */
+  readonly apiKey?: string | undefined;
+  /** The device's name as it stands in bucket ids. Default: what the server says. */
+  readonly hostname?: string | undefined;
+  /** Buckets to read instead of those found by type; `{hostname}` is replaced. */
+  readonly bucketIds?: {
+    readonly window?: string | undefined;
+    readonly afk?: string | undefined;
+    readonly web?: string | undefined;
+  };
+  /** How long to wait for one answer, in milliseconds. Default: 30000. */
+  readonly timeoutMs?: number;
+  readonly fetch?: typeof fetch;
+  readonly sleep?: typeof sleep;
+  /** A clock that only goes forward, in milliseconds. Default: `performance.now`. */
+  readonly monotonicMs?: () => number;
+  /** Told of buckets that are left out because another device recorded them. */
+  readonly onSkipped?: (bucketId: string) => void;
+}
+
+/**
+ * Reads the REST interface of aw-server (Python) and aw-server-rust.
+ *
+ * Both cut events at the edges of the window that is asked for, so a page is read by a recipe that gives whole
+ * events: ask from 1 ms before the window, drop the rows that start outside of it, and read again by its id
+ * every row that reaches the window's end. Requests are small and never side by side, because aw-server blocks
+ * its watchers while it answers; a slow answer makes the next window smaller and is followed by as long a pause.
+ */
+export function activityWatchSource(options: ActivityWatchOptions = {}): Source {
+  const {
+    url = new URL("http://127.0.0.1:5600"),
+    apiKey,
+    hostname,
+    bucketIds = {},
+    timeoutMs = 30_000,
+    fetch: request = fetch,
+    sleep: pause = sleep,
+    monotonicMs = () => performance.now(),
+    onSkipped,
+  } = options;
+
+  async function get(path: string, signal: AbortSignal | undefined): Promise<unknown> {
+    const timeout = AbortSignal.timeout(timeoutMs);
+    let status: number | undefined;
+    let text: string;
+    try {
+      const response = await request(new URL(`/api/0${path}`, url), {
+        redirect: "manual",
+        headers: apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` },
+        signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
+      });
+      status = response.status;
+      if (status !== 200) {
+        await response.body?.cancel();
+        throw new SourceError(`ActivityWatch answered ${status} to ${kindOf(path)}`, { status });
+      }
+      text = await readBounded(response, MAX_ANSWER_BYTES);
+    } catch (error) {
+      signal?.throwIfAborted();
+      if (error instanceof SourceError) throw error;
+      if (error instanceof RangeError) throw new TooMuchError(error.message, { cause: error });
+      const why = timeout.aborted ? `no answer within ${timeoutMs / 1000} s` : "no connection";
+      throw new SourceError(`Cannot read ActivityWatch at ${url.origin}: ${why}`, { cause: error });
+    }
+    try {
+      return JSON.parse(text);
+    } catch (error) {
+      // The parser's own message quotes the text, which may hold titles: it is not passed on.
+      throw new SourceError(`ActivityWatch answered ${kindOf(path)} with what is no JSON`, {
+        cause: error instanceof Error ? error.name : error,
+      });
+    }
+  }
+
+  async function read<S extends v.GenericSchema>(
+    path: string,
+    schema: S,
+    signal: AbortSignal | undefined,
+  ): Promise<v.InferOutput<S>> {
+    const result = v.safeParse(schema, await get(path, signal));
+    if (result.success) return result.output;
+    const issue = result.issues[0];
+    const place = issue.path?.map((item) => String(item.key)).join(".") ?? "the answer";
+    throw new SourceError(
+      `ActivityWatch answered ${
+        kindOf(path)
+      } with what cannot be understood: ${place} is no ${issue.expected}`,
+    );
+  }
+
+  async function buckets({ signal }: { signal?: AbortSignal } = {}): Promise<Bucket[]> {
+    const info = await read("/info", InfoSchema, signal);
+    const device = hostname ?? info.hostname;
+    const listed = Object.entries(await read("/buckets/", BucketsSchema, signal));
+    const known = listed.flatMap(([id, raw]) => {
+      const result = v.safeParse(
+        BucketSchema,
+        typeof raw === "object" && raw !== null ? { id, ...raw } : raw,
+      );
+      return result.success ? [result.output] : [];
+    });
+    const named = new Map<string, BucketType>();
+    for (const [type, id] of namedBuckets(bucketIds, device)) named.set(id, type);
+    const namedTypes = new Set(named.values());
+    const chosen: Bucket[] = [];
+    for (const bucket of known) {
+      const asked = named.get(bucket.id);
+      if (asked === undefined) {
+        if (!isBucketType(bucket.type) || namedTypes.has(bucket.type)) continue;
+        const copied = bucket.id.includes("-synced-from-") || bucket.data?.["$aw.sync.origin"] !== undefined;
+        if (copied || (bucket.hostname !== device && bucket.hostname !== "unknown")) {
+          onSkipped?.(bucket.id);
+          continue;
+        }
+      }
+      const firstEventUs = bucket.metadata?.start ? parseTimeUs(bucket.metadata.start) : undefined;
+      chosen.push({
+        id: bucket.id,
+        type: asked ?? bucket.type as BucketType,
+        hostname: bucket.hostname ?? "unknown",
+        created: bucket.created ?? "",
+        ...(firstEventUs === undefined ? {} : { firstEventUs }),
+      });
+    }
+    return chosen;
+  }
+
+  /** Reads one row again, whole. `undefined` when it has gone or is another event by now. */
+  async function whole(base: string, row: Row, signal: AbortSignal | undefined): Promise<Row | undefined> {
+    try {
+      const again = await read(`${base}/${row.id}`, EventSchema, signal);
+      return again.timestamp === row.timestamp ? again : undefined;
+    } catch (error) {
+      // Gone: 404 from aw-server, 500 from aw-server-rust.
+      if (error instanceof SourceError && (error.status === 404 || error.status === 500)) return undefined;
+      throw error;
+    }
+  }
+
+  async function page(
+    bucket: Bucket,
+    fromUs: number,
+    toUs: number,
+    signal: AbortSignal | undefined,
+  ): Promise<Page> {
+    const base = `/buckets/${encodeURIComponent(bucket.id)}/events`;
+    const query = `start=${toIsoMs(fromUs - MS_US)}&end=${toIsoMs(toUs + MS_US - 1)}`;
+    reread: for (let attempt = 0; attempt < MAX_REREADS; attempt++) {
+      const rows = await read(`${base}?${query}`, EventsSchema, signal);
+      const events: ActivityEvent[] = [];
+      for (const row of rows) {
+        if (row.timestamp < fromUs || row.timestamp >= toUs) continue;
+        let { duration, data } = row;
+        // 1 ms of slack: the servers round the edge, and a float cannot hold every microsecond.
+        if (row.timestamp + duration * SECOND_US >= toUs - MS_US) {
+          const again = await whole(base, row, signal);
+          if (again === undefined) continue reread;
+          ({ duration, data } = again);
+        }
+        events.push({ startUs: row.timestamp, durationSeconds: duration, data });
+      }
+      events.sort((a, b) => a.startUs - b.startUs);
+      return { fromUs, toUs, events };
+    }
+    throw new SourceError(`Events of bucket "${bucket.id}" change faster than they can be read`);
+  }
+
+  /** Tells whether a span holds no event, where the server can say so cheaply (aw-server-rust counts all). */
+  async function isEmpty(bucket: Bucket, fromUs: number, toUs: number, signal: AbortSignal | undefined) {
+    const path = `/buckets/${encodeURIComponent(bucket.id)}/events/count`;
+    const count = await get(`${path}?start=${toIsoMs(fromUs - MS_US)}&end=${toIsoMs(toUs + MS_US)}`, signal);
+    return count === 0;
+  }
+
+  async function* pages(
+    bucket: Bucket,
+    fromUs: number,
+    toUs: number,
+    { signal }: { signal?: AbortSignal } = {},
+  ): AsyncIterable<Page> {
+    let windowUs = FIRST_WINDOW_US;
+    /** How far the next look ahead reaches: years without an event would be read in vain week by week. */
+    let leapUs = MIN_LEAP_US;
+    let at = fromUs;
+    while (at < toUs) {
+      signal?.throwIfAborted();
+      const beganMs = monotonicMs();
+      // Window edges stand on whole milliseconds, the finest that both servers go by.
+      const end = Math.min(toUs, Math.floor((at + windowUs) / MS_US) * MS_US);
+      let next: Page;
+      try {
+        const farUs = Math.min(toUs, at + leapUs);
+        if (windowUs === MAX_WINDOW_US && farUs > end && await isEmpty(bucket, at, farUs, signal)) {
+          next = { fromUs: at, toUs: farUs, events: [] };
+          leapUs *= 2;
+        } else {
+          next = await page(bucket, at, end, signal);
+          leapUs = MIN_LEAP_US;
+        }
+      } catch (error) {
+        const small = end - at <= MIN_WINDOW_US;
+        if (small || !(error instanceof TooMuchError)) throw error;
+        windowUs = Math.max(MIN_WINDOW_US, (end - at) / 4);
+        continue;
+      }
+      const tookMs = monotonicMs() - beganMs;
+      yield next;
+      at = next.toUs;
+      if (next.events.length > MANY_ROWS || tookMs > SLOW_ANSWER_MS) {
+        windowUs = Math.max(MIN_WINDOW_US, windowUs / 2);
+      } else if (next.events.length < MANY_ROWS / 2 && tookMs < SLOW_ANSWER_MS / 4) {
+        windowUs = Math.min(MAX_WINDOW_US, windowUs * 2);
+      }
+      if (at < toUs) await pause(tookMs, { signal });
+    }
+  }
+
+  async function newestStartUs(
+    bucket: Bucket,
+    { signal }: { signal?: AbortSignal } = {},
+  ): Promise<number | undefined> {
+    const rows = await read(`/buckets/${encodeURIComponent(bucket.id)}/events?limit=1`, EventsSchema, signal);
+    return rows[0]?.timestamp;
+  }
+
+  return { buckets, pages, newestStartUs };
+}
+
+/** The answer is larger than the agent takes: a smaller window may do. */
+class TooMuchError extends SourceError {}
+
+function isBucketType(type: string): type is BucketType {
+  return type === "currentwindow" || type === "afkstatus" || type === "web.tab.current";
+}
+
+function namedBuckets(
+  ids: NonNullable<ActivityWatchOptions["bucketIds"]>,
+  hostname: string,
+): [BucketType, string][] {
+  const types = { window: "currentwindow", afk: "afkstatus", web: "web.tab.current" } as const;
+  return (["window", "afk", "web"] as const).flatMap((name) => {
+    const id = ids[name]?.replaceAll("{hostname}", hostname);
+    return id === undefined ? [] : [[types[name], id] as [BucketType, string]];
+  });
+}
+
+/** `Z` and three digits: a raw `+` in a query is read as a space by both servers. */
+function toIsoMs(timeUs: number): string {
+  return new Date(Math.floor(timeUs / MS_US)).toISOString();
+}
+
+/** What was asked for, without the names in it. */
+function kindOf(path: string): string {
+  if (path.includes("/events/count")) return "a count of events";
+  if (path.includes("/events")) return "a read of events";
+  return `"${path}"`;
+}

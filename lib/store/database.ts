@@ -1,0 +1,212 @@
+import { DatabaseSync, type StatementSync } from "node:sqlite";
+import { StoreError } from "../errors.ts";
+
+/**
+ * Each entry brings a cache from the version of its index to the next. Only ever appended to: caches of every
+ * released version are in the field.
+ */
+export const MIGRATIONS: readonly string[] = [
+  `
+  CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID, STRICT;
+
+  CREATE TABLE bucket (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    type TEXT NOT NULL,
+    created TEXT NOT NULL,
+    -- Counts how often the bucket was made anew under the same name.
+    epoch INTEGER NOT NULL DEFAULT 0,
+    revisions INTEGER NOT NULL DEFAULT 0,
+    reread_at_ms INTEGER NOT NULL DEFAULT 0
+  ) STRICT;
+
+  -- The intervals [from_us, to_us) of event starts that have been collected.
+  CREATE TABLE coverage (
+    bucket_id INTEGER NOT NULL REFERENCES bucket (id),
+    from_us INTEGER NOT NULL,
+    to_us INTEGER NOT NULL,
+    PRIMARY KEY (bucket_id, from_us)
+  ) WITHOUT ROWID, STRICT;
+
+  -- Every version of every event that was ever put in the outbox, kept past delivery.
+  CREATE TABLE ledger (
+    bucket_id INTEGER NOT NULL REFERENCES bucket (id),
+    start_us INTEGER NOT NULL,
+    digest BLOB NOT NULL,
+    duration REAL NOT NULL,
+    epoch INTEGER NOT NULL,
+    -- 1 when ActivityWatch no longer has this version though it may have been delivered.
+    revised INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (bucket_id, start_us, digest, duration)
+  ) WITHOUT ROWID, STRICT;
+
+  CREATE TABLE outbox (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    bucket_id INTEGER NOT NULL REFERENCES bucket (id),
+    start_us INTEGER NOT NULL,
+    digest BLOB NOT NULL,
+    duration REAL NOT NULL,
+    cached_at_ms INTEGER NOT NULL,
+    body TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX outbox_by_version ON outbox (bucket_id, start_us);
+
+  CREATE TABLE dead_letter (
+    seq INTEGER PRIMARY KEY,
+    bucket_id INTEGER NOT NULL REFERENCES bucket (id),
+    start_us INTEGER NOT NULL,
+    digest BLOB NOT NULL,
+    duration REAL NOT NULL,
+    cached_at_ms INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    status INTEGER,
+    reason TEXT NOT NULL,
+    dead_at_ms INTEGER NOT NULL
+  ) STRICT;
+  `,
+];
+
+/** The value types that SQLite takes and gives here. */
+export type SqlValue = null | number | string | Uint8Array;
+
+/** A row as SQLite gives it. */
+export type Row = Record<string, SqlValue>;
+
+/**
+ * The cache's one SQLite file. All writes go through {@link Database.transaction}; what it returns from is on
+ * disk, up to the last moments before a power loss, from which the file comes back whole at an earlier
+ * transaction (`journal_mode=WAL`, `synchronous=NORMAL`).
+ */
+export class Database implements Disposable {
+  readonly #db: DatabaseSync;
+  readonly #statements = new Map<string, StatementSync>();
+  readonly path: string;
+
+  constructor(db: DatabaseSync, path: string) {
+    this.#db = db;
+    this.path = path;
+  }
+
+  #prepare(sql: string): StatementSync {
+    let statement = this.#statements.get(sql);
+    if (statement === undefined) {
+      statement = this.#db.prepare(sql);
+      this.#statements.set(sql, statement);
+    }
+    return statement;
+  }
+
+  /** Runs a statement and tells how many rows it changed. */
+  run(sql: string, ...values: SqlValue[]): number {
+    return Number(this.#prepare(sql).run(...values).changes);
+  }
+
+  /** Reads the first row, if there is one. */
+  get<T = Row>(sql: string, ...values: SqlValue[]): T | undefined {
+    return this.#prepare(sql).get(...values) as T | undefined;
+  }
+
+  /** Reads all rows. */
+  all<T = Row>(sql: string, ...values: SqlValue[]): T[] {
+    return this.#prepare(sql).all(...values) as T[];
+  }
+
+  /** Runs `work` in one transaction: all of its writes are kept, or none when it throws. */
+  transaction<T>(work: () => T): T {
+    this.#db.exec("BEGIN IMMEDIATE");
+    try {
+      const result = work();
+      this.#db.exec("COMMIT");
+      return result;
+    } catch (error) {
+      // A full disk makes SQLite roll back by itself, so that there may be nothing left to roll back.
+      try {
+        this.#db.exec("ROLLBACK");
+      } catch { /* the first error is the one that matters */ }
+      throw error;
+    }
+  }
+
+  /** Gives free pages back to the file system, at most `pages` of them (4 KiB each). */
+  shrink(pages: number): void {
+    this.#db.exec(`PRAGMA incremental_vacuum(${Math.trunc(pages)})`);
+  }
+
+  [Symbol.dispose](): void {
+    this.#statements.clear();
+    this.#db.close();
+  }
+}
+
+/** What {@link openDatabase} may be told. */
+export interface OpenDatabaseOptions {
+  /** How long to wait for another process' write, in milliseconds. Default: 5000. */
+  readonly busyTimeoutMs?: number;
+  /** The steps of the schema. Default: {@link MIGRATIONS}. */
+  readonly migrations?: readonly string[];
+}
+
+/**
+ * Opens the cache, makes it where there is none, and brings an older one up to date in one transaction.
+ * @throws {StoreError} when the file cannot be opened, is no cache, or is of a newer version
+ */
+export function openDatabase(path: string, options: OpenDatabaseOptions = {}): Database {
+  const { busyTimeoutMs = 5000, migrations = MIGRATIONS } = options;
+  let db: DatabaseSync | undefined;
+  try {
+    db = new DatabaseSync(path, { timeout: busyTimeoutMs });
+    // Takes effect in a new file only, before its first table.
+    db.exec("PRAGMA auto_vacuum = INCREMENTAL");
+    db.exec("PRAGMA journal_mode = WAL");
+    db.exec("PRAGMA synchronous = NORMAL");
+    db.exec("PRAGMA foreign_keys = ON");
+    db.exec("PRAGMA journal_size_limit = 4194304");
+    migrate(db, path, migrations);
+    return new Database(db, path);
+  } catch (error) {
+    db?.close();
+    if (error instanceof StoreError) throw error;
+    throw new StoreError(`Cannot open the cache "${path}": ${message(error)}`, {
+      cause: error,
+      hint:
+        "Check that LOCAL_CACHE_DB_PATH names a file in a folder that you may write to, on a disk with free space",
+    });
+  }
+}
+
+function migrate(db: DatabaseSync, path: string, migrations: readonly string[]): void {
+  const version = () => Number(db.prepare("PRAGMA user_version").get()?.user_version ?? 0);
+  if (version() === migrations.length) return;
+  db.exec("BEGIN IMMEDIATE");
+  try {
+    const from = version();
+    if (from > migrations.length) {
+      throw new StoreError(
+        `Cannot open the cache "${path}" as it is of version ${from} and this agent knows up to ${migrations.length}`,
+        { hint: "Run the newer lifelog-agent that wrote it, or move the file away to begin a new one" },
+      );
+    }
+    for (const step of migrations.slice(from)) db.exec(step);
+    db.exec(`PRAGMA user_version = ${migrations.length}`);
+    db.exec("COMMIT");
+  } catch (error) {
+    try {
+      db.exec("ROLLBACK");
+    } catch { /* the first error is the one that matters */ }
+    throw error;
+  }
+}
+
+function message(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** The version of the SQLite library inside this program. */
+export function sqliteVersion(): string {
+  const db = new DatabaseSync(":memory:");
+  try {
+    return String(db.prepare("SELECT sqlite_version() AS version").get()?.version);
+  } finally {
+    db.close();
+  }
+}

@@ -1,0 +1,81 @@
+import type { Database } from "./database.ts";
+
+const ADD = `INSERT INTO ledger (bucket_id, start_us, digest, duration, epoch) VALUES (?, ?, ?, ?, ?)
+  ON CONFLICT DO UPDATE SET epoch = excluded.epoch, revised = 0 WHERE epoch <> excluded.epoch OR revised <> 0`;
+const KNOWN =
+  "SELECT 1 AS known FROM ledger WHERE bucket_id = ? AND start_us = ? AND digest = ? AND duration = ?";
+const BETWEEN = `SELECT start_us AS startUs, digest, duration FROM ledger
+  WHERE bucket_id = ? AND start_us >= ? AND start_us < ? AND epoch = ? AND revised = 0`;
+const FORGET = "DELETE FROM ledger WHERE bucket_id = ? AND start_us = ? AND digest = ? AND duration = ?";
+const REVISED = `UPDATE ledger SET revised = 1
+  WHERE bucket_id = ? AND start_us = ? AND digest = ? AND duration = ? AND revised = 0`;
+const COUNT_REVISION = "UPDATE bucket SET revisions = revisions + 1 WHERE id = ?";
+const NEWEST = "SELECT max(start_us) AS startUs FROM ledger WHERE bucket_id = ? AND start_us <= ?";
+const NTH_NEWEST =
+  "SELECT start_us AS startUs FROM ledger WHERE bucket_id = ? ORDER BY start_us DESC LIMIT 1 OFFSET ?";
+const PRUNE = "DELETE FROM ledger WHERE bucket_id = ? AND start_us < ?";
+
+/**
+ * One version of one event: the same start and data with another duration is another version. ActivityWatch
+ * may hold several at once; they are told apart, for the server would.
+ */
+export interface Version {
+  readonly startUs: number;
+  /** A hash of the event's data. */
+  readonly digest: Uint8Array;
+  readonly durationSeconds: number;
+}
+
+/** Tells whether a version was cached before, delivered or not. */
+export function isKnown(db: Database, bucketId: number, version: Version): boolean {
+  return db.get(KNOWN, bucketId, version.startUs, version.digest, version.durationSeconds) !== undefined;
+}
+
+/** Notes a version as cached and as present in the bucket's current epoch. */
+export function addVersion(db: Database, bucketId: number, version: Version, epoch: number): void {
+  db.run(ADD, bucketId, version.startUs, version.digest, version.durationSeconds, epoch);
+}
+
+/** The versions that start in [fromUs, toUs) and that ActivityWatch had when they were last read. */
+export function versionsBetween(
+  db: Database,
+  bucketId: number,
+  fromUs: number,
+  toUs: number,
+  epoch: number,
+): Version[] {
+  return db.all<{ startUs: number; digest: Uint8Array; duration: number }>(
+    BETWEEN,
+    bucketId,
+    fromUs,
+    toUs,
+    epoch,
+  )
+    .map(({ startUs, digest, duration }) => ({ startUs, digest, durationSeconds: duration }));
+}
+
+/** Forgets a version that never left the device. */
+export function forgetVersion(db: Database, bucketId: number, version: Version): void {
+  db.run(FORGET, bucketId, version.startUs, version.digest, version.durationSeconds);
+}
+
+/** Notes, once, that ActivityWatch changed or deleted a version after it was delivered. */
+export function markRevised(db: Database, bucketId: number, version: Version): void {
+  if (db.run(REVISED, bucketId, version.startUs, version.digest, version.durationSeconds) > 0) {
+    db.run(COUNT_REVISION, bucketId);
+  }
+}
+
+/** The newest start at or before `atUs`, or `undefined` when nothing is known. */
+export function newestKnownStartUs(db: Database, bucketId: number, atUs: number): number | undefined {
+  return db.get<{ startUs: number | null }>(NEWEST, bucketId, atUs)?.startUs ?? undefined;
+}
+
+/**
+ * Forgets the versions that start before `beforeUs`, but always keeps the newest `keep` of them: a clock that
+ * jumped ahead and back must not make the agent forget the days that it will read again.
+ */
+export function pruneLedger(db: Database, bucketId: number, beforeUs: number, keep: number): number {
+  const nth = db.get<{ startUs: number }>(NTH_NEWEST, bucketId, keep)?.startUs;
+  return nth === undefined ? 0 : db.run(PRUNE, bucketId, Math.min(beforeUs, nth));
+}

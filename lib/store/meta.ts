@@ -1,0 +1,19 @@
+import type { Database } from "./database.ts";
+
+const GET = "SELECT value FROM meta WHERE name = ?";
+const SET =
+  "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+
+/** The single values that the cache keeps. */
+export type MetaName = /** Where collection begins, in microseconds since 1970; only ever lowered. */
+  "collect_from_us";
+
+/** Reads a value, or `undefined` when it was never set. */
+export function getMeta(db: Database, name: MetaName): string | undefined {
+  return db.get<{ value: string }>(GET, name)?.value;
+}
+
+/** Keeps a value. */
+export function setMeta(db: Database, name: MetaName, value: string): void {
+  db.run(SET, name, value);
+}

@@ -1,0 +1,66 @@
+/** Microseconds in a millisecond, a second, a minute, an hour and a day. */
+export const MS_US = 1_000;
+export const SECOND_US = 1_000_000;
+export const MINUTE_US = 60 * SECOND_US;
+export const HOUR_US = 60 * MINUTE_US;
+export const DAY_US = 24 * HOUR_US;
+
+const ISO = /^(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(Z|[+-]\d{2}:\d{2})$/;
+
+/**
+ * Reads an ISO 8601 time with an offset as microseconds since 1970. Digits past the sixth are cut off, as the
+ * LifeLog server does.
+ *
+ * @returns the time, or `undefined` when the text is none
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { parseTimeUs } from "./time.ts";
+ *
+ * assert.equal(parseTimeUs("1970-01-01T00:00:01.5Z"), 1_500_000);
+ * assert.equal(parseTimeUs("1970-01-01T02:00:00.000001+02:00"), 1);
+ * ```
+ */
+export function parseTimeUs(text: string): number | undefined {
+  const match = ISO.exec(text);
+  if (match === null) return undefined;
+  const [, date, time, fraction = "", offset] = match;
+  const ms = Date.parse(`${date}T${time}${offset}`);
+  if (Number.isNaN(ms)) return undefined;
+  return ms * MS_US + Number(fraction.padEnd(6, "0").slice(0, 6));
+}
+
+/**
+ * Writes a time as Python's `isoformat` does, always with six digits: the form that the LifeLog server is used to.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { formatTimeUs } from "./time.ts";
+ *
+ * assert.equal(formatTimeUs(1_500_000), "1970-01-01T00:00:01.500000+00:00");
+ * ```
+ */
+export function formatTimeUs(timeUs: number): string {
+  const seconds = Math.floor(timeUs / SECOND_US);
+  const micros = timeUs - seconds * SECOND_US;
+  return `${new Date(seconds * 1000).toISOString().slice(0, 19)}.${String(micros).padStart(6, "0")}+00:00`;
+}
+
+/** Waits, and rejects with the signal's reason when it is aborted before. */
+export function sleep(ms: number, options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
+  const { signal } = options;
+  return new Promise((resolve, reject) => {
+    signal?.throwIfAborted();
+    const onAbort = () => {
+      clearTimeout(timer);
+      reject(signal!.reason);
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener("abort", onAbort);
+      resolve();
+    }, ms);
+    signal?.addEventListener("abort", onAbort, { once: true });
+  });
+}

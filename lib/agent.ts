@@ -1,0 +1,252 @@
+import { getLogger } from "@logtape/logtape";
+import type { Collector, CollectResult } from "./collector.ts";
+import type { Deliverer, DrainResult } from "./deliverer.ts";
+import { SourceError } from "./errors.ts";
+import type { Bucket, Source } from "./event.ts";
+import type { RepeatGate } from "./log.ts";
+import { startSchedule } from "./schedule.ts";
+import type { Database } from "./store/database.ts";
+import { deadLetterCount, outboxDepth } from "./store/outbox.ts";
+
+/** How long the list of buckets is good for, in milliseconds: aw-server looks into each of them to make it. */
+const BUCKETS_TTL_MS = 10 * 60_000;
+/** Free pages given back to the disk after a drain, at most. */
+const SHRINK_PAGES = 2048;
+/** How long a request in flight may still take once the agent was asked to stop, in milliseconds. */
+const GRACE_MS = 8_000;
+
+const log = getLogger(["lifelog-agent", "agent"]);
+
+/** What {@link createAgent} needs. */
+export interface AgentOptions {
+  readonly db: Database;
+  readonly source: Source;
+  readonly collector: Collector;
+  /** Absent when no endpoint is set: collect only. */
+  readonly deliverer?: Deliverer | undefined;
+  readonly repeats: RepeatGate;
+  /** How often ActivityWatch is read, in seconds. Default: 60. */
+  readonly collectionIntervalSeconds?: number;
+  /** How often the cache is sent, in seconds. Default: 300. */
+  readonly sendIntervalSeconds?: number;
+  /** The device's place in the intervals, from 0 up to 1. Default: 0. */
+  readonly splay?: number;
+  readonly now?: () => number;
+  readonly monotonicMs?: () => number;
+  readonly schedule?: typeof startSchedule;
+}
+
+/** What a one-off flush came to. */
+export interface OnceResult {
+  readonly cached: number;
+  readonly delivered: number;
+  readonly dead: number;
+  /** Events left in the outbox. */
+  readonly waiting: number;
+  /** Collected everything, delivered everything (or has nowhere to deliver to), buried nothing. */
+  readonly ok: boolean;
+}
+
+/** The agent: two loops, of which one collects and one delivers. Nothing else moves data. */
+export interface Agent {
+  /** One pass over all buckets and one drain of the outbox. */
+  once(signal: AbortSignal): Promise<OnceResult>;
+  /**
+   * Collects and delivers on their schedules until `signal` is aborted. Then it ends within 10 s: a page is
+   * committed or not, a request in flight is finished, or given up and sent again the same to the byte at the
+   * next start.
+   */
+  run(signal: AbortSignal): Promise<void>;
+}
+
+/** Puts the two loops together. */
+export function createAgent(options: AgentOptions): Agent {
+  const {
+    db,
+    source,
+    collector,
+    deliverer,
+    repeats,
+    collectionIntervalSeconds = 60,
+    sendIntervalSeconds = 300,
+    splay = 0,
+    monotonicMs = () => performance.now(),
+    schedule = startSchedule,
+  } = options;
+  let buckets: readonly Bucket[] = [];
+  let listedAtMs = -Infinity;
+
+  /** Runs `work`; says what went wrong once, then at long intervals, then that it is over. */
+  async function guarded<T>(key: string, signal: AbortSignal, work: () => Promise<T>): Promise<T | undefined> {
+    try {
+      const result = await work();
+      const line = repeats.recovered(key);
+      if (line !== undefined) log.info("{line}", { line });
+      return result;
+    } catch (error) {
+      if (signal.aborted) return undefined;
+      complain(key, error instanceof SourceError ? error.message : describe(error), !(error instanceof SourceError));
+      return undefined;
+    }
+  }
+
+  function complain(key: string, message: string, grave = false): void {
+    const line = repeats.failed(key, message);
+    if (line === undefined) log.debug("Still: {message}", { message });
+    else if (grave) log.error("{line}", { line });
+    else log.warn("{line}", { line });
+  }
+
+  /** One pass over all buckets. Returns whether every one of them was read to its end, and what was cached. */
+  async function collect(signal: AbortSignal): Promise<{ ok: boolean; cached: number }> {
+    const listed = await guarded("buckets", signal, async () => {
+      if (monotonicMs() - listedAtMs > BUCKETS_TTL_MS) {
+        buckets = await source.buckets({ signal });
+        listedAtMs = monotonicMs();
+        log.debug("{count} buckets to collect: {ids}", {
+          count: buckets.length,
+          ids: buckets.map(({ id }) => id).join(", "),
+        });
+      }
+      return buckets;
+    });
+    if (listed === undefined) return { ok: false, cached: 0 };
+    if (listed.length === 0) {
+      complain("no buckets", "ActivityWatch has no window, afk or web bucket of this device (are its watchers running?)");
+      listedAtMs = -Infinity;
+    } else {
+      repeats.recovered("no buckets");
+    }
+    let ok = true;
+    let cached = 0;
+    for (const bucket of listed) {
+      if (signal.aborted) return { ok: false, cached };
+      const result = await guarded(`collect ${bucket.id}`, signal, () => collector.collect(bucket, { signal }));
+      if (result === undefined) {
+        ok = false;
+        // It may have been deleted, or made anew.
+        listedAtMs = -Infinity;
+        continue;
+      }
+      cached += result.cached;
+      report(bucket, result);
+    }
+    return { ok, cached };
+  }
+
+  /** One drain. Returns `undefined` when there is nowhere to deliver to or it broke off. */
+  async function deliver(signal: AbortSignal, abortSignal: AbortSignal): Promise<DrainResult | undefined> {
+    if (deliverer === undefined) return undefined;
+    return await guarded("cache", signal, async () => {
+      const result = await deliverer.drain({ signal, abortSignal });
+      if (result.failure === undefined) {
+        const line = repeats.recovered("deliver");
+        if (line !== undefined) log.info("{line}", { line });
+      } else {
+        const { reason, hint } = result.failure;
+        complain("deliver", `Cannot deliver to the LifeLog server: ${reason}${hint === undefined ? "" : `. ${hint}`}`);
+      }
+      if (result.delivered > 0) {
+        log.info("Delivered {delivered} events in {requests} requests, {waiting} waiting", {
+          delivered: result.delivered,
+          requests: result.requests,
+          waiting: outboxDepth(db),
+        });
+        db.shrink(SHRINK_PAGES);
+      }
+      if (result.dead > 0) {
+        log.error("The server does not accept {dead} events: moved to the dead letters ({all} in all)", {
+          dead: result.dead,
+          all: deadLetterCount(db),
+        });
+      }
+      return result;
+    });
+  }
+
+  async function once(signal: AbortSignal): Promise<OnceResult> {
+    using stop = graceful(signal);
+    const collected = await collect(signal);
+    const drained = signal.aborted ? undefined : await deliver(signal, stop.signal);
+    const waiting = outboxDepth(db);
+    const delivered = deliverer === undefined || (drained !== undefined && drained.failure === undefined && waiting === 0);
+    const dead = drained?.dead ?? 0;
+    return {
+      cached: collected.cached,
+      delivered: drained?.delivered ?? 0,
+      dead,
+      waiting,
+      ok: collected.ok && delivered && dead === 0 && !signal.aborted,
+    };
+  }
+
+  async function run(signal: AbortSignal): Promise<void> {
+    using stop = graceful(signal);
+    const collectTurn = async () => void await collect(signal);
+    const deliverTurn = async () => {
+      if (deliverer !== undefined && deliverer.pauseMs() > 0) {
+        log.debug("The server is left alone for {seconds} s more", { seconds: Math.ceil(deliverer.pauseMs() / 1000) });
+        return;
+      }
+      await deliver(signal, stop.signal);
+    };
+    await collectTurn();
+    const loops = [
+      schedule({ name: "collect", intervalSeconds: collectionIntervalSeconds, splay, run: collectTurn, signal }),
+    ];
+    if (deliverer !== undefined) {
+      loops.push(
+        deliverTurn().then(() =>
+          schedule({ name: "deliver", intervalSeconds: sendIntervalSeconds, splay, run: deliverTurn, signal })
+        ),
+      );
+    }
+    await Promise.all(loops);
+  }
+
+  return { once, run };
+}
+
+/** A signal that follows another after a grace. */
+function graceful(signal: AbortSignal): Disposable & { readonly signal: AbortSignal } {
+  const controller = new AbortController();
+  let timer: number | undefined;
+  const begin = () => timer = setTimeout(() => controller.abort(signal.reason), GRACE_MS);
+  if (signal.aborted) begin();
+  else signal.addEventListener("abort", begin, { once: true });
+  return {
+    signal: controller.signal,
+    [Symbol.dispose]() {
+      signal.removeEventListener("abort", begin);
+      clearTimeout(timer);
+    },
+  };
+}
+
+function report(bucket: Bucket, result: CollectResult): void {
+  const { cached, filtered, withdrawn, revised, unencodable } = result;
+  if (cached > 0) log.info("Collected {cached} events of {bucket}", { cached, bucket: bucket.id });
+  if (filtered > 0) log.debug("Filters dropped {filtered} events of {bucket}", { filtered, bucket: bucket.id });
+  if (withdrawn > 0) {
+    log.info("{withdrawn} unsent events of {bucket} were changed or deleted in ActivityWatch", {
+      withdrawn,
+      bucket: bucket.id,
+    });
+  }
+  if (revised > 0) {
+    log.warn("{revised} events of {bucket} were changed or deleted in ActivityWatch after they were delivered", {
+      revised,
+      bucket: bucket.id,
+    });
+  }
+  if (unencodable > 0) {
+    log.warn("{unencodable} events of {bucket} hold no object: moved to the dead letters", {
+      unencodable,
+      bucket: bucket.id,
+    });
+  }
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+}

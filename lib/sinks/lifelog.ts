@@ -1,0 +1,193 @@
+import * as v from "valibot";
+import { retryAfterMs } from "../backoff.ts";
+import { readBounded } from "../bounded_body.ts";
+import type { Batch, SendResult, Sink } from "../event.ts";
+import { formatTimeUs, MS_US } from "../time.ts";
+
+const MAX_ANSWER_BYTES = 1024 * 1024;
+const MAX_REASON_LENGTH = 200;
+
+const ErrorSchema = v.object({
+  detail: v.array(v.object({
+    loc: v.array(v.union([v.string(), v.number()])),
+    msg: v.optional(v.string(), ""),
+    type: v.optional(v.string(), ""),
+  })),
+});
+const SuccessSchema = v.object({
+  status: v.optional(v.string()),
+  received_events: v.optional(v.number()),
+});
+
+/** What {@link lifelogSink} needs. */
+export interface LifelogSinkOptions {
+  /** The ingestion URL. */
+  readonly endpoint: URL;
+  /** The bearer token; sent to the endpoint and to nobody else. */
+  readonly token?: string | undefined;
+  /** The device's id, the `source_id` of every request. */
+  readonly deviceId: string;
+  /** How long one request may take in all, in milliseconds. Default: 30000. */
+  readonly timeoutMs?: number;
+  readonly fetch?: typeof fetch;
+  readonly now?: () => number;
+}
+
+/**
+ * Sends batches to a LifeLog server. The stored text of each event is put into the envelope as it is: what is
+ * sent a second time is the same to the byte, which is how the server knows it.
+ */
+export function lifelogSink(options: LifelogSinkOptions): Sink {
+  const { endpoint, token, deviceId, timeoutMs = 30_000, fetch: request = fetch, now = Date.now } = options;
+  const headers = new Headers({ "content-type": "application/json", "accept": "application/json" });
+  if (token !== undefined) headers.set("authorization", `Bearer ${token}`);
+
+  async function send(batch: Batch, { signal }: { signal?: AbortSignal } = {}): Promise<SendResult> {
+    const timeout = AbortSignal.timeout(timeoutMs);
+    let response: Response;
+    let text: string;
+    try {
+      response = await request(endpoint, {
+        method: "POST",
+        headers,
+        body: envelope(batch, deviceId, now()),
+        redirect: "manual",
+        signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
+      });
+      text = await readBounded(response, MAX_ANSWER_BYTES);
+    } catch (error) {
+      signal?.throwIfAborted();
+      return {
+        kind: "retry",
+        reason: timeout.aborted ? `no answer within ${timeoutMs / 1000} s` : connectionFault(error),
+      };
+    }
+    return judge(response, text, batch.length, now());
+  }
+
+  return { send };
+}
+
+/** Puts the stored texts into a request's body, without a look into them. */
+function envelope(batch: Batch, deviceId: string, nowMs: number): string {
+  return `{"source_id":${JSON.stringify(deviceId)},"sent_at_timestamp_utc":"${
+    formatTimeUs(nowMs * MS_US)
+  }",` +
+    `"events":[${batch.map(({ body }) => body).join(",")}]}`;
+}
+
+/** Says what an answer means for the batch. */
+function judge(response: Response, text: string, count: number, nowMs: number): SendResult {
+  const { status } = response;
+  const retryAfter = retryAfterMs(response.headers.get("retry-after"), nowMs);
+  const retry = (reason: string): SendResult => ({
+    kind: "retry",
+    status,
+    reason,
+    ...(retryAfter === undefined ? {} : { retryAfterMs: retryAfter }),
+  });
+  if (status >= 200 && status < 300) {
+    const doubt = doubtAbout(response, text, count);
+    return doubt === undefined ? { kind: "delivered" } : retry(doubt);
+  }
+  if (status >= 500 || status === 408 || status === 425 || status === 429) {
+    return retry(`it answered ${status}`);
+  }
+  if (status === 413) return { kind: "too-large", status, reason: "it answered 413 (too large)" };
+  const refused = (hint: string): SendResult => ({
+    kind: "refused",
+    status,
+    reason: `it answered ${status}`,
+    hint,
+  });
+  if (status >= 300 && status < 400) {
+    return refused("Set CENTRAL_SERVER_ENDPOINT to the address that the server redirects to");
+  }
+  switch (status) {
+    case 401:
+    case 403:
+    case 407:
+      return refused("Check SERVER_AUTH_TOKEN");
+    case 404:
+    case 405:
+    case 410:
+    case 415:
+    case 421:
+    case 426:
+      return refused("Check CENTRAL_SERVER_ENDPOINT, which usually ends in /api/v1/ingest");
+  }
+  return rejection(status, text, count) ??
+    refused("Check DEVICE_ID and that the server and this agent speak the same version of the contract");
+}
+
+/** Why an answer of success is not taken for one: a log-in page of a hotel's network also answers 200. */
+function doubtAbout(response: Response, text: string, count: number): string | undefined {
+  const type = response.headers.get("content-type") ?? "";
+  if (/html/i.test(type) || /^\s*</.test(text)) {
+    return `it answered ${response.status} with a web page, which is no LifeLog server's answer`;
+  }
+  let body: unknown;
+  try {
+    body = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  const result = v.safeParse(SuccessSchema, body);
+  if (!result.success) return undefined;
+  const { status, received_events: received } = result.output;
+  if (status !== undefined && /^(error|fail)/i.test(status)) {
+    return `it answered ${response.status} with the status of an error`;
+  }
+  if (received !== undefined && received !== count) {
+    return `it answered ${response.status} but took ${received} of ${count} events`;
+  }
+}
+
+/** Reads which events the server does not take. `undefined` when it finds fault with the envelope alone. */
+function rejection(status: number, text: string, count: number): SendResult | undefined {
+  const reasons = new Map<number, string>();
+  let other: string | undefined;
+  const result = v.safeParse(ErrorSchema, safeJson(text));
+  for (const { loc, msg, type } of result.success ? result.output.detail : []) {
+    const at = loc.indexOf("events");
+    const index = at === -1 ? undefined : loc[at + 1];
+    // The server's words may quote a title: only the place, the message and the kind are kept, without the input.
+    const reason = `${loc.join(".")}: ${msg}${type === "" ? "" : ` (${type})`}`.slice(0, MAX_REASON_LENGTH);
+    if (typeof index === "number" && Number.isInteger(index) && index >= 0 && index < count) {
+      if (!reasons.has(index)) reasons.set(index, reason);
+    } else if (index === undefined) {
+      other ??= reason;
+    }
+  }
+  if (reasons.size === 0 && other !== undefined && other.startsWith("body.")) return undefined;
+  return {
+    kind: "rejected",
+    status,
+    reason: `it answered ${status}`,
+    indices: [...reasons.keys()].sort((a, b) => a - b),
+    reasons,
+  };
+}
+
+function safeJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Says what was wrong with the connection, without the address, which may hold more than one wants to log. */
+function connectionFault(error: unknown): string {
+  const text = [error, error instanceof Error ? error.cause : undefined]
+    .map((e) => e instanceof Error ? `${e.name} ${e.message}` : String(e ?? "")).join(" ");
+  if (error instanceof RangeError) return "its answer is too long";
+  if (/certificate|tls|ssl|handshake/i.test(text)) {
+    return "no secure connection (its certificate or TLS failed)";
+  }
+  if (/dns|lookup|resolve|name or service/i.test(text)) return "its name cannot be resolved";
+  if (/refused/i.test(text)) return "the connection was refused";
+  if (/reset|broken pipe|closed before|eof|incomplete/i.test(text)) return "the connection broke off";
+  if (/unreachable|network/i.test(text)) return "the network cannot be reached";
+  return "no connection";
+}

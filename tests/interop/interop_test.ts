@@ -89,6 +89,7 @@ Deno.test("the agent delivers a history exactly over several runs, with the filt
   await both("a newer event came");
   await both("settled", { AW_SETTLE_SECONDS: "1" });
   await scene.equal(all, "at the end");
+  assert.deepEqual([all.receiver.resent, filtered.receiver.resent], [0, 0]);
   await scene.assertLogsKeepSecrets();
 });
 
@@ -131,10 +132,10 @@ Deno.test("--since all delivers weeks of events exactly, with long ones and thos
       ...range(0, 12 * 48).map((half) => afkEvent(begin + half * HOUR_MS / 2 + 5_000, -1800, half)),
     ],
   });
-  const events10 = range(0, 12 * 24).flatMap((hour) =>
+  const pages = range(0, 12 * 24).flatMap((hour) =>
     range(0, 10).map((n) => webEvent(begin + hour * HOUR_MS + n * 360_000, 359.999, hour * 10 + n))
   );
-  await watchers.do({ op: "insert", bucket: BUCKETS.web, events: events10 });
+  await watchers.do({ op: "insert", bucket: BUCKETS.web, events: pages });
   const since = await scene.line({ AW_MIN_DURATION_SECONDS: "0" });
   await runOnce(since, ["--since", "all"]);
   await scene.equal(since, "--since all");
@@ -143,6 +144,7 @@ Deno.test("--since all delivers weeks of events exactly, with long ones and thos
   await scene.equal(filtered, "--since a day, from 5 s");
   await runOnce(since, ["--since", "all"]);
   await scene.equal(since, "--since all once more");
+  assert.deepEqual([since.receiver.resent, filtered.receiver.resent], [0, 0]);
   await scene.assertLogsKeepSecrets();
 });
 
@@ -244,6 +246,7 @@ Deno.test("the agent delivers what edits and deletes have left before it deliver
   await scene.equal(line, "edited before and after they were cached");
   await runOnce(line);
   await scene.equal(line, "read once more");
+  assert.equal(line.receiver.resent, 0);
   await scene.assertLogsKeepSecrets();
 });
 

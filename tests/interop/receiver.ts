@@ -18,7 +18,8 @@ export class Receiver {
   readonly #events = new Map<string, StoredLifeLogEvent>();
   readonly #token: string;
   health: Health = "well";
-  requests = 0;
+  /** How many events came that it had already. Where no answer was lost, none should. */
+  resent = 0;
 
   constructor(token: string) {
     this.#token = token;
@@ -38,7 +39,6 @@ export class Receiver {
 
   async #take(request: Request): Promise<Response> {
     const text = await request.text();
-    this.requests++;
     if (this.health === "sick") return new Response("<h1>Service Unavailable</h1>", { status: 503 });
     if (request.headers.get("authorization") !== `Bearer ${this.#token}`) {
       return Response.json({ detail: "Not authenticated" }, { status: 401 });
@@ -55,6 +55,7 @@ export class Receiver {
     }
     for (const { timestamp, type, data } of events) {
       const key = createHash("md5").update(JSON.stringify(sorted({ timestamp, type, data }))).digest("hex");
+      if (this.#events.has(key)) this.resent++;
       this.#events.set(key, { timestamp, type, data });
     }
     if (this.health === "answers-lost") return new Response("<h1>Gateway Timeout</h1>", { status: 504 });

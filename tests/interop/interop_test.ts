@@ -128,8 +128,6 @@ Deno.test("--since all delivers weeks of events exactly, with long ones and thos
       ...range(0, 12 * 24).map((hour) => afkEvent(begin + hour * HOUR_MS, 3600, hour)),
       // Longer than a day, over each other.
       ...range(0, 5).map((day) => afkEvent(begin + day * DAY_MS + 1, 30 * 3600 + day * 86_400, day)),
-      // aw-server stores what no watcher sends: a duration below 0.
-      ...range(0, 12 * 48).map((half) => afkEvent(begin + half * HOUR_MS / 2 + 5_000, -1800, half)),
     ],
   });
   const pages = range(0, 12 * 24).flatMap((hour) =>
@@ -145,6 +143,21 @@ Deno.test("--since all delivers weeks of events exactly, with long ones and thos
   await runOnce(since, ["--since", "all"]);
   await scene.equal(since, "--since all once more");
   assert.deepEqual([since.receiver.resent, filtered.receiver.resent], [0, 0]);
+  await scene.assertLogsKeepSecrets();
+});
+
+Deno.test("the agent delivers afk events whose duration is below 0, wherever its windows are cut", async () => {
+  await using scene = await Scene.open("negative");
+  const watchers = scene.watchers();
+  await createBuckets(scene, watchers);
+  // No watcher sends them, but aw-server stores them, and finds them by an end that lies before their start.
+  // So close together, over so many days, that any cut meets some of them.
+  const begin = Date.now() - 15 * DAY_MS;
+  const events = range(0, 14 * 288).map((n) => afkEvent(begin + n * 5 * MINUTE_MS, -1799, n));
+  await watchers.do({ op: "insert", bucket: BUCKETS.afk, events });
+  const line = await scene.line();
+  await runOnce(line, ["--since", "all"]);
+  await scene.equal(line, "--since all");
   await scene.assertLogsKeepSecrets();
 });
 
@@ -177,6 +190,9 @@ Deno.test("the daemon delivers what is recorded meanwhile exactly, through crash
     await phase(() => scene.aw.kill("SIGTERM"));
     await sleep(2_500);
     await scene.aw.restart();
+    // A second writer, behind what the daemon has collected by now.
+    const late = range(0, 10).map((n) => windowEvent(Date.now() - 3 * MINUTE_MS - n * 5_003, 4, `late ${n}`));
+    await watchers.do({ op: "insert", bucket: BUCKETS.window, events: late });
     await phase(() => line.receiver.health = "sick");
     await phase(() => line.receiver.health = "answers-lost");
     await phase(async () => {

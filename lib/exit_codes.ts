@@ -1,0 +1,15 @@
+/** What the program's exit code says. The README has the same table. */
+export const ExitCode = {
+  /** All well: with `--once`, everything was collected and delivered. */
+  Ok: 0,
+  /** Something was not collected or not delivered, or was moved to the dead letters. What is cached is kept. */
+  Failed: 1,
+  /** A wrong option or setting: nothing was done. */
+  Usage: 2,
+  /** The cache cannot be opened, read or written. */
+  Store: 3,
+  /** Another agent works on the same cache. */
+  AlreadyRunning: 4,
+} as const;
+
+export type ExitCode = typeof ExitCode[keyof typeof ExitCode];

@@ -77,7 +77,11 @@ export function createAgent(options: AgentOptions): Agent {
   let listedAtMs = -Infinity;
 
   /** Runs `work`; says what went wrong once, then at long intervals, then that it is over. */
-  async function guarded<T>(key: string, signal: AbortSignal, work: () => Promise<T>): Promise<T | undefined> {
+  async function guarded<T>(
+    key: string,
+    signal: AbortSignal,
+    work: () => Promise<T>,
+  ): Promise<T | undefined> {
     try {
       const result = await work();
       const line = repeats.recovered(key);
@@ -85,7 +89,11 @@ export function createAgent(options: AgentOptions): Agent {
       return result;
     } catch (error) {
       if (signal.aborted) return undefined;
-      complain(key, error instanceof SourceError ? error.message : describe(error), !(error instanceof SourceError));
+      complain(
+        key,
+        error instanceof SourceError ? error.message : describe(error),
+        !(error instanceof SourceError),
+      );
       return undefined;
     }
   }
@@ -112,7 +120,10 @@ export function createAgent(options: AgentOptions): Agent {
     });
     if (listed === undefined) return { ok: false, cached: 0 };
     if (listed.length === 0) {
-      complain("no buckets", "ActivityWatch has no window, afk or web bucket of this device (are its watchers running?)");
+      complain(
+        "no buckets",
+        "ActivityWatch has no window, afk or web bucket of this device (are its watchers running?)",
+      );
       listedAtMs = -Infinity;
     } else {
       repeats.recovered("no buckets");
@@ -121,7 +132,11 @@ export function createAgent(options: AgentOptions): Agent {
     let cached = 0;
     for (const bucket of listed) {
       if (signal.aborted) return { ok: false, cached };
-      const result = await guarded(`collect ${bucket.id}`, signal, () => collector.collect(bucket, { signal }));
+      const result = await guarded(
+        `collect ${bucket.id}`,
+        signal,
+        () => collector.collect(bucket, { signal }),
+      );
       if (result === undefined) {
         ok = false;
         // It may have been deleted, or made anew.
@@ -144,7 +159,10 @@ export function createAgent(options: AgentOptions): Agent {
         if (line !== undefined) log.info("{line}", { line });
       } else {
         const { reason, hint } = result.failure;
-        complain("deliver", `Cannot deliver to the LifeLog server: ${reason}${hint === undefined ? "" : `. ${hint}`}`);
+        complain(
+          "deliver",
+          `Cannot deliver to the LifeLog server: ${reason}${hint === undefined ? "" : `. ${hint}`}`,
+        );
       }
       if (result.delivered > 0) {
         log.info("Delivered {delivered} events in {requests} requests, {waiting} waiting", {
@@ -169,7 +187,8 @@ export function createAgent(options: AgentOptions): Agent {
     const collected = await collect(signal);
     const drained = signal.aborted ? undefined : await deliver(signal, stop.signal);
     const waiting = outboxDepth(db);
-    const delivered = deliverer === undefined || (drained !== undefined && drained.failure === undefined && waiting === 0);
+    const delivered = deliverer === undefined ||
+      (drained !== undefined && drained.failure === undefined && waiting === 0);
     const dead = drained?.dead ?? 0;
     return {
       cached: collected.cached,
@@ -185,14 +204,22 @@ export function createAgent(options: AgentOptions): Agent {
     const collectTurn = async () => void await collect(signal);
     const deliverTurn = async () => {
       if (deliverer !== undefined && deliverer.pauseMs() > 0) {
-        log.debug("The server is left alone for {seconds} s more", { seconds: Math.ceil(deliverer.pauseMs() / 1000) });
+        log.debug("The server is left alone for {seconds} s more", {
+          seconds: Math.ceil(deliverer.pauseMs() / 1000),
+        });
         return;
       }
       await deliver(signal, stop.signal);
     };
     await collectTurn();
     const loops = [
-      schedule({ name: "collect", intervalSeconds: collectionIntervalSeconds, splay, run: collectTurn, signal }),
+      schedule({
+        name: "collect",
+        intervalSeconds: collectionIntervalSeconds,
+        splay,
+        run: collectTurn,
+        signal,
+      }),
     ];
     if (deliverer !== undefined) {
       loops.push(
@@ -226,7 +253,9 @@ function graceful(signal: AbortSignal): Disposable & { readonly signal: AbortSig
 function report(bucket: Bucket, result: CollectResult): void {
   const { cached, filtered, withdrawn, revised, unencodable } = result;
   if (cached > 0) log.info("Collected {cached} events of {bucket}", { cached, bucket: bucket.id });
-  if (filtered > 0) log.debug("Filters dropped {filtered} events of {bucket}", { filtered, bucket: bucket.id });
+  if (filtered > 0) {
+    log.debug("Filters dropped {filtered} events of {bucket}", { filtered, bucket: bucket.id });
+  }
   if (withdrawn > 0) {
     log.info("{withdrawn} unsent events of {bucket} were changed or deleted in ActivityWatch", {
       withdrawn,
@@ -234,10 +263,13 @@ function report(bucket: Bucket, result: CollectResult): void {
     });
   }
   if (revised > 0) {
-    log.warn("{revised} events of {bucket} were changed or deleted in ActivityWatch after they were delivered", {
-      revised,
-      bucket: bucket.id,
-    });
+    log.warn(
+      "{revised} events of {bucket} were changed or deleted in ActivityWatch after they were delivered",
+      {
+        revised,
+        bucket: bucket.id,
+      },
+    );
   }
   if (unencodable > 0) {
     log.warn("{unencodable} events of {bucket} hold no object: moved to the dead letters", {

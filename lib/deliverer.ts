@@ -54,6 +54,7 @@ export interface Deliverer {
    * moved to the dead letters. Events that the server does not accept are singled out and never hold up others.
    * @param options.signal stops before the next request and while waiting; the request in flight is finished
    * @param options.abortSignal gives the request in flight up as well: it will be sent again, the same to the byte
+   * @throws {DOMException} when `signal` or `abortSignal` is aborted; what was confirmed until then is off the outbox
    * @throws {Error} when the cache cannot be read or written
    */
   drain(options?: { signal?: AbortSignal; abortSignal?: AbortSignal }): Promise<DrainResult>;
@@ -79,12 +80,14 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
   } = options;
   let failedDrains = 0;
   let openUntilMs = -Infinity;
+  let sizeLimit = maxBatchSize;
 
   async function drain(
     { signal, abortSignal }: { signal?: AbortSignal; abortSignal?: AbortSignal } = {},
   ): Promise<DrainResult> {
     const tally = { delivered: 0, dead: 0, requests: 0 };
-    let sizeLimit = maxBatchSize;
+    // What the server found too large is tried again now and then, for its limit may have been raised.
+    sizeLimit = Math.min(maxBatchSize, sizeLimit * 2);
     let retryAfterMs: number | undefined;
 
     /** Sends one batch, again where it pays. */
@@ -111,50 +114,51 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
       tally.dead += batch.length;
     }
 
-    /**
-     * Delivers a batch, or as much of it as the server takes: splits it until what it does not accept is found.
-     * Returns the result that stopped it, if one did.
-     */
-    async function deliver(batch: Batch): Promise<SendResult | undefined> {
+    let stopped: Extract<SendResult, { kind: "retry" | "refused" }> | undefined;
+    /** How many events a request has while the server rejects some without naming them. */
+    let groupSize = maxBatchSize;
+    /** Up to this entry the outbox holds one that the server did not accept in the company of others. */
+    let suspectSeq = -1;
+    while (stopped === undefined) {
+      signal?.throwIfAborted();
+      // What was sent is gone from the outbox, delivered or dead: its head is always what comes next.
+      const head = peekOutbox(db, -1, Math.min(groupSize, sizeLimit), maxBatchBytes);
+      if (head.length === 0) break;
+      const suspects = head.filter(({ seq }) => seq <= suspectSeq);
+      if (suspects.length === 0) suspectSeq = -1;
+      const batch = suspects.length === 0 ? head : suspects.slice(0, Math.ceil(suspects.length / 2));
       const result = await attempt(batch);
       switch (result.kind) {
         case "delivered":
           removeFromOutbox(db, batch);
           tally.delivered += batch.length;
-          return;
-        case "retry":
-        case "refused":
-          return result;
-        case "too-large":
-        case "rejected": {
-          if (result.kind === "rejected" && result.indices.length > 0) {
-            const named = new Set(result.indices);
-            const bad = result.indices.map((index) => batch[index]!);
-            bury(bad, result.status, (i) => result.reasons?.get(result.indices[i]!) ?? result.reason);
-            const rest = batch.filter((_, index) => !named.has(index));
-            return rest.length === 0 ? undefined : await deliver(rest);
-          }
-          if (batch.length === 1) {
+          // Where the first half was accepted, the fault is in the second: that one needs no request as a whole.
+          if (suspects.length === 0) groupSize = Math.min(maxBatchSize, groupSize * 2);
+          break;
+        case "rejected":
+          if (result.indices.length > 0) {
+            const { indices, reasons } = result;
+            bury(
+              indices.map((index) => batch[index]!),
+              result.status,
+              (i) => reasons?.get(indices[i]!) ?? result.reason,
+            );
+            suspectSeq = -1;
+          } else if (batch.length === 1) {
             bury(batch, result.status, () => result.reason);
-            return;
+            suspectSeq = -1;
+            // Where many are rejected, smaller groups find them in fewer requests.
+            groupSize = Math.max(1, Math.floor(groupSize / 2));
+          } else {
+            suspectSeq = batch.at(-1)!.seq;
           }
-          const half = Math.ceil(batch.length / 2);
-          if (result.kind === "too-large") sizeLimit = Math.min(sizeLimit, half);
-          return await deliver(batch.slice(0, half)) ?? await deliver(batch.slice(half));
-        }
-      }
-    }
-
-    let stopped: Exclude<SendResult, { kind: "delivered" }> | undefined;
-    for (;;) {
-      signal?.throwIfAborted();
-      // What was sent is gone from the outbox, delivered or dead: its head is always what comes next.
-      const batch = peekOutbox(db, -1, sizeLimit, maxBatchBytes);
-      if (batch.length === 0) break;
-      const result = await deliver(batch);
-      if (result !== undefined && result.kind !== "delivered") {
-        stopped = result;
-        break;
+          break;
+        case "too-large":
+          if (batch.length === 1) bury(batch, result.status, () => result.reason);
+          else sizeLimit = Math.ceil(batch.length / 2);
+          break;
+        default:
+          stopped = result;
       }
     }
 

@@ -1,7 +1,7 @@
 /** Shows how far a long piece of work has got, on one line of a terminal that is written over. */
 export interface Progress {
-  /** Shows `text` in place of what stood there; at most every 100 ms, and not before the work took a while. */
-  show(text: string): void;
+  /** Shows `text()` in place of what stood there; at most every 100 ms, and not before the work took a while. */
+  show(text: () => string): void;
   /** Takes the line away, so that something else can be written. */
   clear(): void;
 }
@@ -38,7 +38,7 @@ export function createProgress(options: ProgressOptions = {}): Progress {
       if (nowMs - beganMs < QUIET_MS || nowMs - lastShownMs < EVERY_MS) return;
       lastShownMs = nowMs;
       shown = true;
-      write(`\r\x1b[2K${text.slice(0, Math.max(20, columns() - 1))}`);
+      write(`\r\x1b[2K${text().slice(0, Math.max(20, columns() - 1))}`);
     },
     clear() {
       if (!shown || write === undefined) return;

@@ -43,7 +43,6 @@ export async function startSchedule(options: ScheduleOptions): Promise<void> {
   let lastTurn = turnOf(now());
 
   async function tick(): Promise<void> {
-    const minute = Math.floor(now() / 60_000);
     while (!signal.aborted) {
       const turn = turnOf(now());
       // A clock that was put back has its turns again; one that leapt ahead has one.
@@ -53,7 +52,8 @@ export async function startSchedule(options: ScheduleOptions): Promise<void> {
         continue;
       }
       const dueMs = (turn + 1) * intervalMs + offsetMs;
-      if (Math.floor(dueMs / 60_000) > minute) return;
+      // Looked at anew each time: a run may have taken the minutes up to now, and cron skipped their ticks.
+      if (Math.floor(dueMs / 60_000) > Math.floor(now() / 60_000)) return;
       try {
         await pause(Math.max(1, dueMs - now()), { signal });
       } catch (error) {

@@ -87,7 +87,7 @@ function judge(response: Response, text: string, count: number, nowMs: number): 
     ...(retryAfter === undefined ? {} : { retryAfterMs: retryAfter }),
   });
   if (status >= 200 && status < 300) {
-    const doubt = doubtAbout(response, text, count);
+    const doubt = doubtAbout(status, text, count);
     return doubt === undefined ? { kind: "delivered" } : retry(doubt);
   }
   if (status >= 500 || status === 408 || status === 425 || status === 429) {
@@ -120,33 +120,26 @@ function judge(response: Response, text: string, count: number, nowMs: number): 
     refused("Check DEVICE_ID and that the server and this agent speak the same version of the contract");
 }
 
-/** Why an answer of success is not taken for one: a log-in page of a hotel's network also answers 200. */
-function doubtAbout(response: Response, text: string, count: number): string | undefined {
-  const type = response.headers.get("content-type") ?? "";
-  if (/html/i.test(type) || /^\s*</.test(text)) {
-    return `it answered ${response.status} with a web page, which is no LifeLog server's answer`;
-  }
-  let body: unknown;
-  try {
-    body = JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-  const result = v.safeParse(SuccessSchema, body);
-  if (!result.success) return undefined;
-  const { status, received_events: received } = result.output;
-  if (status !== undefined && /^(error|fail)/i.test(status)) {
-    return `it answered ${response.status} with the status of an error`;
-  }
+/**
+ * Why an answer of success is not taken for one: a log-in page of a hotel's network also answers 200, and what
+ * is taken for delivered is gone from the cache.
+ */
+function doubtAbout(status: number, text: string, count: number): string | undefined {
+  const result = v.safeParse(SuccessSchema, safeJson(text));
+  if (!result.success) return `it answered ${status} without a LifeLog server's confirmation`;
+  const { status: word, received_events: received } = result.output;
   if (received !== undefined && received !== count) {
-    return `it answered ${response.status} but took ${received} of ${count} events`;
+    return `it answered ${status} but took ${received} of ${count} events`;
+  }
+  if (word !== "success" && (word !== undefined || received === undefined)) {
+    return `it answered ${status} without a word of success`;
   }
 }
 
 /** Reads which events the server does not take. `undefined` when it finds fault with the envelope alone. */
 function rejection(status: number, text: string, count: number): SendResult | undefined {
   const reasons = new Map<number, string>();
-  let other: string | undefined;
+  let faultInEnvelope = false;
   const result = v.safeParse(ErrorSchema, safeJson(text));
   for (const { loc, msg, type } of result.success ? result.output.detail : []) {
     const at = loc.indexOf("events");
@@ -155,11 +148,14 @@ function rejection(status: number, text: string, count: number): SendResult | un
     const reason = `${loc.join(".")}: ${msg}${type === "" ? "" : ` (${type})`}`.slice(0, MAX_REASON_LENGTH);
     if (typeof index === "number" && Number.isInteger(index) && index >= 0 && index < count) {
       if (!reasons.has(index)) reasons.set(index, reason);
-    } else if (index === undefined) {
-      other ??= reason;
+    } else if (at !== -1 && index === undefined && type === "too_long") {
+      return { kind: "too-large", status, reason: `it answered ${status} (too many events)` };
+    } else if (loc[0] === "body" && typeof loc[1] === "string") {
+      // A number there is where the text is no JSON, which may be the fault of an event.
+      faultInEnvelope = true;
     }
   }
-  if (reasons.size === 0 && other !== undefined && other.startsWith("body.")) return undefined;
+  if (reasons.size === 0 && faultInEnvelope) return undefined;
   return {
     kind: "rejected",
     status,

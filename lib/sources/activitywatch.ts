@@ -9,6 +9,13 @@ const FIRST_WINDOW_US = 6 * HOUR_US;
 const MIN_WINDOW_US = MINUTE_US;
 /** aw-server (Python) finds no event that began more than 24 h before a window; ours begin inside, so any will do. */
 const MAX_WINDOW_US = 7 * DAY_US;
+/**
+ * How far before a window it is asked from. 1 ms would do for whole events (both servers cut at the edge), but
+ * aw-server (Python) leaves out an event whose end lies before the start that is asked for: one of negative
+ * duration just inside the window. Small windows, made for crowded times, keep to their own length.
+ */
+const LEAD_US = HOUR_US;
+const LONG_WINDOW_US = 15 * MINUTE_US;
 const MIN_LEAP_US = 4 * MAX_WINDOW_US;
 /** Past this many rows, or this long an answer, the next window is half as long; well below them, twice. */
 const MANY_ROWS = 4000;
@@ -65,7 +72,7 @@ export interface ActivityWatchOptions {
  * Reads the REST interface of aw-server (Python) and aw-server-rust.
  *
  * Both cut events at the edges of the window that is asked for, so a page is read by a recipe that gives whole
- * events: ask from 1 ms before the window, drop the rows that start outside of it, and read again by its id
+ * events: ask from before the window, drop the rows that start outside of it, and read again by its id
  * every row that reaches the window's end. Requests are small and never side by side, because aw-server blocks
  * its watchers while it answers; a slow answer makes the next window smaller and is followed by as long a pause.
  */
@@ -187,7 +194,8 @@ export function activityWatchSource(options: ActivityWatchOptions = {}): Source 
     signal: AbortSignal | undefined,
   ): Promise<Page> {
     const base = `/buckets/${encodeURIComponent(bucket.id)}/events`;
-    const query = `start=${toIsoMs(fromUs - MS_US)}&end=${toIsoMs(toUs + MS_US - 1)}`;
+    const leadUs = toUs - fromUs < LONG_WINDOW_US ? Math.max(MS_US, toUs - fromUs) : LEAD_US;
+    const query = `start=${toIsoMs(fromUs - leadUs)}&end=${toIsoMs(toUs + MS_US - 1)}`;
     reread: for (let attempt = 0; attempt < MAX_REREADS; attempt++) {
       const rows = await read(`${base}?${query}`, EventsSchema, signal);
       const events: ActivityEvent[] = [];

@@ -1,0 +1,144 @@
+import { getLogger } from "@logtape/logtape";
+import { type Agent, createAgent } from "../agent.ts";
+import { createCollector } from "../collector.ts";
+import type { Settings } from "../config.ts";
+import { createDeliverer } from "../deliverer.ts";
+import type { Bucket, Filter, Page, Sink, Source } from "../event.ts";
+import { ExitCode } from "../exit_codes.ts";
+import { createRepeatGate } from "../log.ts";
+import type { Progress } from "../progress.ts";
+import { splayOf } from "../schedule.ts";
+import type { Database } from "../store/database.ts";
+import { getMeta, setMeta } from "../store/meta.ts";
+import { deadLetterCount, outboxDepth } from "../store/outbox.ts";
+import { DAY_US, MS_US } from "../time.ts";
+
+const log = getLogger(["lifelog-agent", "run"]);
+
+/** What the agent runs on. */
+export interface RunOptions {
+  readonly settings: Settings;
+  readonly deviceId: string;
+  readonly db: Database;
+  readonly source: Source;
+  readonly filters: readonly Filter[];
+  /** Absent when no endpoint is set: collect only. */
+  readonly sink?: Sink | undefined;
+  /** Collect and deliver once, then end. */
+  readonly once: boolean;
+  /** Where collection shall begin, in microseconds since 1970. */
+  readonly sinceUs?: number | undefined;
+  readonly progress: Progress;
+  /** Aborted when the agent shall end. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Runs the agent until it is done or told to end.
+ * @returns the exit code
+ * @throws {Error} when the cache cannot be written at the start
+ */
+export async function run(options: RunOptions): Promise<ExitCode> {
+  const { settings, db, sink, once, progress, signal } = options;
+  if (sink === undefined) {
+    log.warn(
+      "No endpoint is set, so nothing is delivered: events are collected and kept. Set {setting} to deliver them",
+      { setting: "CENTRAL_SERVER_ENDPOINT" },
+    );
+  } else if (settings.token === undefined) {
+    log.warn("No token is set: the server will most likely refuse to take events. Set {setting}", {
+      setting: "SERVER_AUTH_TOKEN",
+    });
+  }
+  const agent = assemble(options);
+  if (!once) {
+    log.info("Collecting every {collect} s, delivering every {send} s; {waiting} events waiting", {
+      collect: settings.collectionIntervalSeconds,
+      send: settings.sendIntervalSeconds,
+      waiting: outboxDepth(db),
+    });
+    await agent.run(signal);
+    progress.clear();
+    log.info("Stopped; {waiting} events waiting", { waiting: outboxDepth(db) });
+    return ExitCode.Ok;
+  }
+  const result = await agent.once(signal);
+  progress.clear();
+  const dead = deadLetterCount(db);
+  log.info("Done: {cached} events collected, {delivered} delivered, {waiting} waiting{dead}", {
+    cached: result.cached,
+    delivered: result.delivered,
+    waiting: result.waiting,
+    dead: dead === 0 ? "" : `, ${dead} in the dead letters`,
+  });
+  return result.ok ? ExitCode.Ok : ExitCode.Failed;
+}
+
+/** The pipeline: source → settle → filters → encode → cache → batch → sink. */
+function assemble(options: RunOptions): Agent {
+  const { settings, deviceId, db, source, filters, sink, once, progress } = options;
+  const collector = createCollector({
+    db,
+    source,
+    filters,
+    collectFromUs: collectFrom(db, options.sinceUs, Date.now()),
+    settleSeconds: settings.settleSeconds,
+    trustAge: once,
+    onPage: showCollecting(progress),
+  });
+  const deliverer = sink && createDeliverer({
+    db,
+    sink,
+    maxBatchSize: settings.maxBatchSize,
+    maxBatchBytes: settings.maxBatchBytes,
+    maxRetries: settings.maxSendRetries,
+    retryDelayMs: settings.retryDelaySeconds * 1000,
+    onResult: showDelivering(progress, db),
+    onWait: (waitMs, reason, attempt) => {
+      log.warn(
+        "The LifeLog server could not take a batch ({reason}): trying again in {seconds} s ({attempt} of {max})",
+        {
+          reason,
+          seconds: Math.ceil(waitMs / 1000),
+          attempt,
+          max: settings.maxSendRetries,
+        },
+      );
+    },
+  });
+  return createAgent({
+    db,
+    source,
+    collector,
+    deliverer,
+    repeats: createRepeatGate({ now: Date.now }),
+    collectionIntervalSeconds: settings.collectionIntervalSeconds,
+    sendIntervalSeconds: settings.sendIntervalSeconds,
+    splay: splayOf(deviceId),
+  });
+}
+
+/**
+ * Where collection begins: 24 hours before the first run, or where `--since` once said, whichever is earlier.
+ * Kept, so that a backfill that was broken off goes on by itself.
+ */
+function collectFrom(db: Database, sinceUs: number | undefined, nowMs: number): number {
+  const kept = getMeta(db, "collect_from_us");
+  const keptUs = kept === undefined ? undefined : Number(kept);
+  const fromUs = Math.min(sinceUs ?? keptUs ?? nowMs * MS_US - DAY_US, keptUs ?? Infinity);
+  if (fromUs !== keptUs) db.transaction(() => setMeta(db, "collect_from_us", String(fromUs)));
+  return fromUs;
+}
+
+function showCollecting(progress: Progress): (bucket: Bucket, page: Page, tally: { cached: number }) => void {
+  return (bucket, page, { cached }) => {
+    progress.show(() => {
+      const date = new Date(page.toUs / MS_US).toISOString().slice(0, 10);
+      return `Collecting ${bucket.id}: ${date}, ${cached.toLocaleString("en")} new events`;
+    });
+  };
+}
+
+function showDelivering(progress: Progress, db: Database): () => void {
+  return () => progress.show(() => `Delivering: ${outboxDepth(db).toLocaleString("en")} events waiting`);
+}

@@ -1,0 +1,30 @@
+import { runProgram } from "./lib/cli.ts";
+import { minDuration } from "./lib/filters/min_duration.ts";
+import { lifelogSink } from "./lib/sinks/lifelog.ts";
+import { activityWatchSource } from "./lib/sources/activitywatch.ts";
+
+Deno.exit(
+  await runProgram({
+    args: Deno.args,
+    env: (name) => Deno.env.get(name),
+    terminate: (code) => Deno.exit(code),
+    // Where events come from, what they pass through, and where they go.
+    source: (settings, onSkipped) =>
+      activityWatchSource({
+        url: settings.awUrl,
+        apiKey: settings.awApiKey,
+        hostname: settings.awHostname,
+        bucketIds: settings.bucketIds,
+        timeoutMs: settings.requestTimeoutSeconds * 1000,
+        onSkipped,
+      }),
+    filters: (settings) => [minDuration(settings.minDurationSeconds)],
+    sink: (settings, deviceId) =>
+      settings.endpoint && lifelogSink({
+        endpoint: settings.endpoint,
+        token: settings.token,
+        deviceId,
+        timeoutMs: settings.requestTimeoutSeconds * 1000,
+      }),
+  }),
+);

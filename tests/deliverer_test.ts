@@ -1,0 +1,426 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { createDeliverer, type DelivererOptions } from "../lib/deliverer.ts";
+import { digestOf } from "../lib/encode.ts";
+import type { Batch, SendResult, Sink } from "../lib/event.ts";
+import { ensureBucket } from "../lib/store/cursors.ts";
+import { type Database, openDatabase } from "../lib/store/database.ts";
+import { addToOutbox, deadLetterCount, outboxDepth, withdraw } from "../lib/store/outbox.ts";
+
+const BUCKET = { id: "aw-watcher-window_x", type: "currentwindow", hostname: "x", created: "" } as const;
+const version = (n: number) => ({ startUs: n, digest: digestOf(n), durationSeconds: 1 });
+const DELIVERED: SendResult = { kind: "delivered" };
+const BUSY: SendResult = { kind: "retry", reason: "it answered 503", status: 503 };
+const REFUSED: SendResult = { kind: "refused", reason: "it answered 401", status: 401, hint: "Check it" };
+const rejected = (...indices: number[]): SendResult => ({
+  kind: "rejected",
+  status: 422,
+  reason: "it answered 422",
+  indices,
+});
+
+function add(db: Database, bodies: readonly string[], from = 0): void {
+  const { id } = ensureBucket(db, BUCKET);
+  db.transaction(() => bodies.forEach((body, n) => addToOutbox(db, id, version(from + n), body, 0)));
+}
+
+function outboxOf(bodies: readonly string[]): Database {
+  const db = openDatabase(":memory:");
+  add(db, bodies);
+  return db;
+}
+
+const numbered = (count: number) => Array.from({ length: count }, (_, n) => `{"n":${n}}`);
+const bodies = (batch: Batch) => batch.map(({ body }) => body);
+const deadBodies = (db: Database) =>
+  db.all<{ body: string }>("SELECT body FROM dead_letter ORDER BY seq").map(({ body }) => body);
+
+/** A sink that answers what `answer` says and keeps what it was sent and what it has. */
+function fakeSink(answer: (batch: string[], request: number) => SendResult | Promise<SendResult>) {
+  const sent: string[][] = [];
+  const has: string[] = [];
+  const sink: Sink = {
+    async send(batch) {
+      sent.push(bodies(batch));
+      const result = await answer(bodies(batch), sent.length);
+      if (result.kind === "delivered") has.push(...bodies(batch));
+      return result;
+    },
+  };
+  return { sink, sent, has };
+}
+
+/** A deliverer that waits for nothing, and tells what it would have waited. */
+function deliverer(options: DelivererOptions) {
+  const waits: number[] = [];
+  const made = createDeliverer({
+    random: () => 0.5,
+    sleep: (ms, { signal } = {}) => {
+      signal?.throwIfAborted();
+      waits.push(ms);
+      return Promise.resolve();
+    },
+    ...options,
+  });
+  return { ...made, waits };
+}
+
+Deno.test("drain() empties the outbox in order, in batches no larger than allowed", async () => {
+  using db = outboxOf(numbered(1234));
+  const { sink, sent, has } = fakeSink(() => DELIVERED);
+  const result = await deliverer({ db, sink }).drain();
+  assert.deepEqual(result, { delivered: 1234, dead: 0, requests: 3 });
+  assert.deepEqual(sent.map((batch) => batch.length), [500, 500, 234]);
+  assert.deepEqual(has, numbered(1234));
+  assert.equal(outboxDepth(db), 0);
+});
+
+Deno.test("drain() bounds a batch by bytes of UTF-8, and sends an event that is too large alone", async () => {
+  const texts = ["€".repeat(30), "€".repeat(30), "x".repeat(500), "a", "b"];
+  using db = outboxOf(texts);
+  const { sink, sent } = fakeSink(() => DELIVERED);
+  await deliverer({ db, sink, maxBatchBytes: 181 }).drain();
+  assert.deepEqual(sent, [[texts[0]], [texts[1]], [texts[2]], ["a", "b"]]);
+});
+
+Deno.test("drain() also sends what came while it sent", async () => {
+  using db = outboxOf(numbered(3));
+  const { sink, has } = fakeSink((_, request) => {
+    if (request === 1) add(db, ["late"], 100);
+    return DELIVERED;
+  });
+  assert.equal((await deliverer({ db, sink }).drain()).delivered, 4);
+  assert.deepEqual(has.at(-1), "late");
+});
+
+Deno.test("drain() asks nothing of the server when there is nothing to send", async () => {
+  using db = outboxOf([]);
+  const { sink, sent } = fakeSink(() => DELIVERED);
+  assert.deepEqual(await deliverer({ db, sink }).drain(), { delivered: 0, dead: 0, requests: 0 });
+  assert.equal(sent.length, 0);
+});
+
+Deno.test("drain() tries the same batch again, so often and after such waits as it was told", async () => {
+  using db = outboxOf(numbered(3));
+  const { sink, sent } = fakeSink(() => BUSY);
+  const made = deliverer({ db, sink, maxRetries: 4, retryDelayMs: 1000 });
+  const result = await made.drain();
+  assert.deepEqual(result, {
+    delivered: 0,
+    dead: 0,
+    requests: 5,
+    failure: { reason: "it answered 503", status: 503 },
+  });
+  assert.deepEqual(sent, Array(5).fill(numbered(3)));
+  assert.deepEqual(made.waits, [500, 1000, 2000, 4000]);
+  assert.equal(outboxDepth(db), 3);
+});
+
+Deno.test("drain() goes on with the rest once a retry succeeded, with all tries for the next batch", async () => {
+  using db = outboxOf(numbered(4));
+  const { sink, has } = fakeSink((_, request) => request % 3 === 0 ? DELIVERED : BUSY);
+  const result = await deliverer({ db, sink, maxBatchSize: 2, maxRetries: 2 }).drain();
+  assert.deepEqual(result, { delivered: 4, dead: 0, requests: 6 });
+  assert.deepEqual(has, numbered(4));
+});
+
+Deno.test("drain() waits as long as the server asks, and leaves it when that is too long", async () => {
+  using db = outboxOf(numbered(1));
+  let wishMs = 120_000;
+  const { sink } = fakeSink(() => ({ ...BUSY, retryAfterMs: wishMs }) as SendResult);
+  const made = deliverer({ db, sink, maxRetries: 1, monotonicMs: () => 0 });
+  await made.drain();
+  assert.deepEqual(made.waits, [125_000]);
+
+  wishMs = 3_600_000;
+  assert.equal((await made.drain()).requests, 1);
+  assert.equal(made.waits.length, 1);
+  assert.ok(made.pauseMs() >= wishMs && made.pauseMs() <= wishMs + 10_000);
+
+  wishMs = 1e13;
+  await made.drain();
+  assert.ok(made.pauseMs() <= 24 * 3_600_000 + 10_000, "a server cannot silence the agent for ever");
+});
+
+Deno.test("pauseMs() grows with each failed drain up to its cap, runs off with the clock, and ends with success", async () => {
+  using db = outboxOf(numbered(1));
+  let answer: SendResult = BUSY;
+  let nowMs = 0;
+  const { sink } = fakeSink(() => answer);
+  const made = deliverer({ db, sink, maxRetries: 0, monotonicMs: () => nowMs });
+  assert.equal(made.pauseMs(), 0);
+  const pauses: number[] = [];
+  for (let i = 0; i < 8; i++) {
+    await made.drain();
+    pauses.push(made.pauseMs());
+  }
+  assert.deepEqual(pauses, [15_000, 30_000, 60_000, 120_000, 240_000, 450_000, 450_000, 450_000]);
+  nowMs += 449_000;
+  assert.equal(made.pauseMs(), 1000);
+  nowMs += 5000;
+  assert.equal(made.pauseMs(), 0);
+  answer = DELIVERED;
+  await made.drain();
+  answer = BUSY;
+  add(db, ["x"], 9);
+  await made.drain();
+  assert.equal(made.pauseMs(), 15_000);
+});
+
+Deno.test("drain() keeps everything when the server refuses, asks once, and says what to do", async () => {
+  using db = outboxOf(numbered(600));
+  const { sink } = fakeSink(() => REFUSED);
+  assert.deepEqual(await deliverer({ db, sink }).drain(), {
+    delivered: 0,
+    dead: 0,
+    requests: 1,
+    failure: { reason: "it answered 401", status: 401, hint: "Check it" },
+  });
+  assert.equal(outboxDepth(db), 600);
+  assert.equal(deadLetterCount(db), 0);
+});
+
+Deno.test("drain() moves the events that the server named to the dead letters, each with its reason", async () => {
+  using db = outboxOf(numbered(6));
+  const bad = new Set(['{"n":1}', '{"n":4}']);
+  const { sink, has } = fakeSink((batch) => {
+    const indices = batch.flatMap((body, index) => bad.has(body) ? [index] : []);
+    if (indices.length === 0) return DELIVERED;
+    return {
+      kind: "rejected",
+      status: 422,
+      reason: "it answered 422",
+      indices,
+      reasons: new Map(indices.map((i) => [i, `r${i}`])),
+    };
+  });
+  assert.deepEqual(await deliverer({ db, sink, now: () => 77 }).drain(), {
+    delivered: 4,
+    dead: 2,
+    requests: 2,
+  });
+  assert.deepEqual(has, ["0", "2", "3", "5"].map((n) => `{"n":${n}}`));
+  assert.deepEqual(
+    db.all<object>("SELECT body, status, reason, dead_at_ms AS at FROM dead_letter").map((row) => ({
+      ...row,
+    })),
+    [{ body: '{"n":1}', status: 422, reason: "r1", at: 77 }, {
+      body: '{"n":4}',
+      status: 422,
+      reason: "r4",
+      at: 77,
+    }],
+  );
+});
+
+Deno.test("drain() ends when the server names all events of a batch, or one at a time", async () => {
+  for (const named of [(count: number) => [...Array(count).keys()], () => [0]]) {
+    using db = outboxOf(numbered(300));
+    const { sink } = fakeSink((batch) => rejected(...named(batch.length)));
+    assert.equal((await deliverer({ db, sink }).drain()).dead, 300);
+    assert.equal(outboxDepth(db), 0);
+  }
+});
+
+/** Drains 500 events of which some are poison that the server does not name. */
+async function drainPoison(poison: ReadonlySet<number>, count = 500) {
+  using db = outboxOf(numbered(count));
+  const bad = new Set([...poison].map((n) => `{"n":${n}}`));
+  const { sink, has, sent } = fakeSink((batch) =>
+    batch.some((body) => bad.has(body)) ? rejected() : DELIVERED
+  );
+  const result = await deliverer({ db, sink }).drain();
+  assert.deepEqual(has, numbered(count).filter((body) => !bad.has(body)));
+  assert.deepEqual(deadBodies(db), numbered(count).filter((body) => bad.has(body)));
+  assert.equal(outboxDepth(db), 0);
+  assert.equal(result.requests, sent.length);
+  return result.requests;
+}
+
+const few = (k: number, n: number) => k * Math.log2(n) + k + 6;
+
+Deno.test("drain() finds one poison event among 500 in few requests, wherever it stands", async () => {
+  for (const at of [0, 1, 2, 100, 249, 250, 251, 333, 498, 499]) {
+    const requests = await drainPoison(new Set([at]));
+    assert.ok(requests <= few(1, 500), `${requests} requests for event ${at}`);
+  }
+});
+
+Deno.test("drain() finds ten poison events among 500 in few requests", async () => {
+  const spread = Array.from({ length: 10 }, (_, i) => i * 50 + 7);
+  const row = Array.from({ length: 10 }, (_, i) => 245 + i);
+  const odd = [0, 3, 99, 100, 101, 250, 251, 400, 498, 499];
+  for (const poison of [spread, row, odd]) {
+    const requests = await drainPoison(new Set(poison));
+    assert.ok(requests <= few(10, 500), `${requests} requests`);
+  }
+});
+
+Deno.test("drain() asks hardly more than once for each event when all of them are poison", async () => {
+  const requests = await drainPoison(new Set(Array(500).keys()));
+  assert.ok(requests <= 500 + 60, `${requests} requests`);
+});
+
+Deno.test("drain() delivers all but the poison, whichever events are poison", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.integer({ min: 1, max: 60 }), fc.array(fc.nat(59)), async (count, poison) => {
+      await drainPoison(new Set(poison.filter((n) => n < count)), count);
+    }),
+    { numRuns: 60 },
+  );
+});
+
+Deno.test("drain() puts no event in the dead letters that was not rejected alone or by its name", async () => {
+  using db = outboxOf(numbered(64));
+  // A server that takes no more than three events at once, and says so by rejecting.
+  const { sink, has } = fakeSink((batch) => batch.length > 3 ? rejected() : DELIVERED);
+  const result = await deliverer({ db, sink }).drain();
+  assert.equal(result.dead, 0);
+  assert.deepEqual(has, numbered(64));
+});
+
+Deno.test("drain() stops its search for poison when the server fails, and loses nothing", async () => {
+  using db = outboxOf(numbered(100));
+  let broken = true;
+  const bad = '{"n":60}';
+  const { sink, has } = fakeSink((batch, request) => {
+    if (broken && request > 3) return BUSY;
+    return batch.includes(bad) ? rejected() : DELIVERED;
+  });
+  const made = deliverer({ db, sink, maxRetries: 0 });
+  assert.equal((await made.drain()).failure?.status, 503);
+  broken = false;
+  await made.drain();
+  assert.deepEqual(has, numbered(100).filter((body) => body !== bad));
+  assert.deepEqual(deadBodies(db), [bad]);
+});
+
+Deno.test("drain() halves a batch that is too large, and remembers the size for the next drain", async () => {
+  using db = outboxOf(numbered(500));
+  const { sink, sent, has } = fakeSink((batch) =>
+    batch.length > 100 ? { kind: "too-large", reason: "it answered 413", status: 413 } : DELIVERED
+  );
+  const made = deliverer({ db, sink });
+  const first = await made.drain();
+  assert.deepEqual(sent.slice(0, 4).map((batch) => batch.length), [500, 250, 125, 63]);
+  assert.deepEqual([first.delivered, first.dead, first.requests], [500, 0, 11]);
+  assert.deepEqual(has, numbered(500));
+  add(db, numbered(500), 1000);
+  sent.length = 0;
+  await made.drain();
+  assert.deepEqual(sent.slice(0, 2).map((batch) => batch.length), [126, 63]);
+});
+
+Deno.test("drain() moves an event that alone is too large to the dead letters and goes on", async () => {
+  using db = outboxOf(["a", "b".repeat(50), "c"]);
+  const { sink, has } = fakeSink((batch) =>
+    batch.join("").length > 10 ? { kind: "too-large", reason: "it answered 413", status: 413 } : DELIVERED
+  );
+  const result = await deliverer({ db, sink }).drain();
+  assert.deepEqual([result.delivered, result.dead], [2, 1]);
+  assert.deepEqual(has, ["a", "c"]);
+  assert.deepEqual(deadBodies(db), ["b".repeat(50)]);
+});
+
+Deno.test("drain() does not send what was taken back between two requests", async () => {
+  using db = outboxOf(numbered(4));
+  const { sink, has } = fakeSink((_, request) => {
+    if (request === 1) assert.ok(withdraw(db, ensureBucket(db, BUCKET).id, version(3)));
+    return DELIVERED;
+  });
+  await deliverer({ db, sink, maxBatchSize: 2 }).drain();
+  assert.deepEqual(has, numbered(3));
+});
+
+Deno.test("drain() does not ask when it is stopped before it began", async () => {
+  using db = outboxOf(numbered(2));
+  const { sink, sent } = fakeSink(() => DELIVERED);
+  await assert.rejects(deliverer({ db, sink }).drain({ signal: AbortSignal.abort() }), {
+    name: "AbortError",
+  });
+  assert.equal(sent.length, 0);
+  assert.equal(outboxDepth(db), 2);
+});
+
+Deno.test("drain() finishes the request in flight when it is stopped, and sends no other", async () => {
+  using db = outboxOf(numbered(4));
+  const stop = new AbortController();
+  const { sink, sent } = fakeSink(async () => {
+    stop.abort();
+    await Promise.resolve();
+    return DELIVERED;
+  });
+  const drained = deliverer({ db, sink, maxBatchSize: 2 }).drain({ signal: stop.signal });
+  await assert.rejects(drained, { name: "AbortError" });
+  assert.deepEqual(sent, [numbered(2)]);
+  assert.equal(outboxDepth(db), 2);
+});
+
+Deno.test("drain() stops while it waits for a retry", async () => {
+  using db = outboxOf(numbered(1));
+  const stop = new AbortController();
+  const { sink, sent } = fakeSink(() => BUSY);
+  const made = createDeliverer({
+    db,
+    sink,
+    random: () => 0.99,
+    onWait: () => queueMicrotask(() => stop.abort()),
+  });
+  await assert.rejects(made.drain({ signal: stop.signal }), { name: "AbortError" });
+  assert.equal(sent.length, 1);
+  assert.equal(outboxDepth(db), 1);
+});
+
+Deno.test("drain() gives the request in flight up on abortSignal and keeps its events", async () => {
+  using db = outboxOf(numbered(2));
+  const give = new AbortController();
+  const sink: Sink = {
+    send: (_, { signal } = {}) =>
+      new Promise((_, reject) => {
+        signal!.addEventListener("abort", () => reject(signal!.reason));
+        queueMicrotask(() => give.abort());
+      }),
+  };
+  await assert.rejects(deliverer({ db, sink }).drain({ abortSignal: give.signal }), { name: "AbortError" });
+  assert.equal(outboxDepth(db), 2);
+});
+
+Deno.test("drain() sends the same entries again when it could not delete them after the answer", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const path = `${folder}/cache.sqlite`;
+    const { sink, sent } = fakeSink(() => DELIVERED);
+    {
+      using db = openDatabase(path);
+      add(db, numbered(5));
+      const failing = Object.create(db, {
+        transaction: {
+          value: () => {
+            throw new Error("killed");
+          },
+        },
+        all: { value: db.all.bind(db) },
+      });
+      await assert.rejects(deliverer({ db: failing, sink }).drain(), /killed/);
+    }
+    using db = openDatabase(path);
+    await deliverer({ db, sink }).drain();
+    assert.deepEqual(sent, [numbered(5), numbered(5)]);
+    assert.equal(outboxDepth(db), 0);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("drain() tells of each request and each wait, without the events' text", async () => {
+  using db = outboxOf(numbered(2));
+  const told: unknown[] = [];
+  const { sink } = fakeSink((_, request) => request === 1 ? BUSY : DELIVERED);
+  await deliverer({
+    db,
+    sink,
+    onResult: (batch, { kind }) => told.push([batch.length, kind]),
+    onWait: (waitMs, reason, attempt) => told.push([waitMs, reason, attempt]),
+  }).drain();
+  assert.deepEqual(told, [[2, "retry"], [30_000, "it answered 503", 1], [2, "delivered"]]);
+});

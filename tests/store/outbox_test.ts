@@ -1,0 +1,113 @@
+import assert from "node:assert/strict";
+import { digestOf } from "../../lib/encode.ts";
+import { ensureBucket } from "../../lib/store/cursors.ts";
+import { type Database, openDatabase } from "../../lib/store/database.ts";
+import {
+  addToOutbox,
+  buryVersion,
+  deadLetterCount,
+  moveToDeadLetters,
+  outboxDepth,
+  peekOutbox,
+  removeFromOutbox,
+  withdraw,
+} from "../../lib/store/outbox.ts";
+
+const BUCKET = { id: "aw-watcher-window_x", type: "currentwindow", hostname: "x", created: "" } as const;
+const version = (n: number) => ({ startUs: n, digest: digestOf(n), durationSeconds: n / 10 });
+
+/** An outbox with these texts in it. */
+function outbox(path: string, bodies: readonly string[]): Database {
+  const db = openDatabase(path);
+  const { id } = ensureBucket(db, BUCKET);
+  db.transaction(() => bodies.forEach((body, n) => addToOutbox(db, id, version(n), body, 7)));
+  return db;
+}
+
+const bodiesOf = (db: Database, afterSeq = -1, limit = 100, maxBytes = 1e6) =>
+  peekOutbox(db, afterSeq, limit, maxBytes).map(({ body }) => body);
+
+Deno.test("peekOutbox() gives the oldest entries first and no more than the limit", () => {
+  using db = outbox(":memory:", ["a", "b", "c", "d"]);
+  assert.deepEqual(bodiesOf(db, -1, 3), ["a", "b", "c"]);
+  const [first] = peekOutbox(db, -1, 1, 100);
+  assert.deepEqual(bodiesOf(db, first!.seq, 2), ["b", "c"]);
+});
+
+Deno.test("peekOutbox() counts bytes of UTF-8, not characters", () => {
+  using db = outbox(":memory:", ["ééééé", "ééééé", "€€€", "😀😀"]);
+  // 10, 10, 9 and 8 bytes, and a comma after each.
+  assert.deepEqual(bodiesOf(db, -1, 100, 21), ["ééééé"]);
+  assert.deepEqual(bodiesOf(db, -1, 100, 22), ["ééééé", "ééééé"]);
+  assert.deepEqual(bodiesOf(db, -1, 100, 40).length, 3);
+  assert.deepEqual(bodiesOf(db, -1, 100, 41).length, 4);
+});
+
+Deno.test("peekOutbox() gives an entry that is larger than the bytes allowed, alone", () => {
+  using db = outbox(":memory:", ["x".repeat(1000), "b"]);
+  assert.deepEqual(bodiesOf(db, -1, 100, 10), ["x".repeat(1000)]);
+});
+
+Deno.test("removeFromOutbox() removes what was delivered and nothing else", () => {
+  using db = outbox(":memory:", ["a", "b", "c"]);
+  removeFromOutbox(db, peekOutbox(db, -1, 2, 100));
+  assert.deepEqual(bodiesOf(db), ["c"]);
+  assert.equal(outboxDepth(db), 1);
+});
+
+Deno.test("a place in the queue is never used again, also after a restart", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    let last: number;
+    {
+      using db = outbox(`${folder}/cache.sqlite`, ["a", "b"]);
+      const entries = peekOutbox(db, -1, 2, 100);
+      last = entries.at(-1)!.seq;
+      removeFromOutbox(db, entries);
+    }
+    using db = outbox(`${folder}/cache.sqlite`, ["c"]);
+    assert.ok(peekOutbox(db, -1, 1, 100)[0]!.seq > last);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("withdraw() takes the one version back and says whether it was there", () => {
+  using db = outbox(":memory:", ["a", "b"]);
+  const { id } = ensureBucket(db, BUCKET);
+  assert.equal(withdraw(db, id, { ...version(1), durationSeconds: 99 }), false);
+  assert.equal(withdraw(db, id, version(1)), true);
+  assert.equal(withdraw(db, id, version(1)), false);
+  assert.deepEqual(bodiesOf(db), ["a"]);
+});
+
+Deno.test("moveToDeadLetters() keeps the text, the status and the reason, and frees the queue", () => {
+  using db = outbox(":memory:", ["a", "b", "c"]);
+  const [, second] = peekOutbox(db, -1, 2, 100);
+  moveToDeadLetters(db, [{ seq: second!.seq, status: 422, reason: "bad" }], 1234);
+  assert.deepEqual(bodiesOf(db), ["a", "c"]);
+  assert.equal(deadLetterCount(db), 1);
+  assert.deepEqual(
+    { ...db.get<object>("SELECT seq, body, status, reason, cached_at_ms, dead_at_ms FROM dead_letter") },
+    { seq: second!.seq, body: "b", status: 422, reason: "bad", cached_at_ms: 7, dead_at_ms: 1234 },
+  );
+});
+
+Deno.test("moveToDeadLetters() passes over an entry that was taken back meanwhile", () => {
+  using db = outbox(":memory:", ["a"]);
+  const [entry] = peekOutbox(db, -1, 1, 100);
+  withdraw(db, ensureBucket(db, BUCKET).id, version(0));
+  moveToDeadLetters(db, [{ seq: entry!.seq, status: 422, reason: "bad" }], 0);
+  assert.equal(deadLetterCount(db), 0);
+});
+
+Deno.test("buryVersion() moves a version that has no form at the server out of the queue", () => {
+  using db = outbox(":memory:", ["a", "b"]);
+  buryVersion(db, ensureBucket(db, BUCKET).id, version(0), "no object", 5);
+  assert.deepEqual(bodiesOf(db), ["b"]);
+  assert.deepEqual({ ...db.get<object>("SELECT body, status, reason FROM dead_letter") }, {
+    body: "a",
+    status: null,
+    reason: "no object",
+  });
+});

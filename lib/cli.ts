@@ -9,7 +9,7 @@ import type { Filter, Sink, Source } from "./event.ts";
 import { ExitCode } from "./exit_codes.ts";
 import { takeLock } from "./lock.ts";
 import { configureLogging } from "./log.ts";
-import { deviceIdFile, makePrivateFolder, readOrCreateDeviceId } from "./paths.ts";
+import { deviceIdFile, makePrivateFile, makePrivateFolder, readOrCreateDeviceId } from "./paths.ts";
 import { createProgress } from "./progress.ts";
 import { listenForStop } from "./signals.ts";
 import { parseSince } from "./since.ts";
@@ -124,6 +124,7 @@ async function start(invocation: Invocation, options: ProgramOptions): Promise<n
 
   makePrivateFolder(dirname(settings.cachePath));
   using _lock = takeLock(`${settings.cachePath}.lock`);
+  makePrivateFile(settings.cachePath);
   using db = openDatabase(settings.cachePath);
   const deviceId = settings.deviceId ?? readOrCreateDeviceId(deviceIdFile(settings.cachePath));
   const skipped = new Set<string>();

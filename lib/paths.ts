@@ -107,3 +107,15 @@ export function readOrCreateDeviceId(
   }
   throw new StoreError(`Cannot read the device id in "${path}" as the file is empty`, { hint });
 }
+
+/**
+ * Makes an empty file that only its user can read, where there is none: SQLite gives a new database, and the logs
+ * beside it, to whom the umask says.
+ */
+export function makePrivateFile(path: string): void {
+  try {
+    Deno.openSync(path, { create: true, append: true, mode: 0o600 }).close();
+  } catch {
+    // Who opens it next says what is wrong with it.
+  }
+}

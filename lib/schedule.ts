@@ -62,6 +62,8 @@ export async function startSchedule(options: ScheduleOptions): Promise<void> {
     }
   }
 
+  // Cron would wait for an abort that has been.
+  if (signal.aborted) return;
   let ticking = tick();
   await cron(name, "* * * * *", { signal }, () => {
     // The tick that began at start may still be under way.

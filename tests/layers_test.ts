@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 const ROOT = new URL("../", import.meta.url);
 /** Folders whose files know nothing of the other folders' files. */
 const LAYERS = ["sources", "filters", "sinks", "store"];
-const MAX_LINES = 340;
+const MAX_LINES = 600;
 
 interface Module {
   /** From the project's root, such as `lib/store/outbox.ts`. */

@@ -3,7 +3,7 @@
  * that the agent needs.
  */
 
-import { SETTINGS } from "../lib/config.ts";
+import { SETTINGS } from "../lib/config/settings.ts";
 import { keptRuntime, runtimeFromNpm, type Target, TARGETS } from "./denort.ts";
 
 /** What the agent and its dependencies read of the environment beside its settings. */

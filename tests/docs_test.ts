@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import metadata from "../deno.json" with { type: "json" };
-import { SETTINGS } from "../lib/config.ts";
+import importMap from "../lib/imports.json" with { type: "json" };
+import { SETTINGS } from "../lib/config/settings.ts";
 import { ExitCode } from "../lib/exit_codes.ts";
 import { configFiles, stateFolder } from "../lib/paths.ts";
 
@@ -82,7 +83,7 @@ Deno.test("every task that the documents name exists, and the README names every
 
 Deno.test("the README names the packages that the program is made of, and the Deno that its build is", () => {
   const table = README.slice(README.indexOf("## What plays which part"), README.indexOf("## Development"));
-  for (const name of Object.keys(metadata.imports)) {
+  for (const name of Object.keys(importMap.imports)) {
     const used = [...filesIn("lib/"), "main.ts"].some((path) => read(path).includes(`from "${name}`)) ||
       filesIn("tests/").some((path) => path.endsWith(".ts") && read(path).includes(`from "${name}`));
     assert.equal(table.includes(`\`${name}\``), used, `${name} is ${used ? "" : "not "}used`);

@@ -1,7 +1,7 @@
 import { getLogger } from "@logtape/logtape";
 import { type Agent, createAgent } from "../agent.ts";
 import { createCollector } from "../collector.ts";
-import type { Settings } from "../config.ts";
+import type { Settings } from "../config/settings.ts";
 import { createDeliverer } from "../deliverer.ts";
 import type { Bucket, Filter, Page, Sink, Source } from "../event.ts";
 import { ExitCode } from "../exit_codes.ts";

@@ -65,7 +65,7 @@ export interface ActivityWatchOptions {
   /** A clock that only goes forward, in milliseconds. Default: `performance.now`. */
   readonly monotonicMs?: () => number;
   /** Told of buckets that are left out because another device recorded them. */
-  readonly onSkipped?: (bucketId: string) => void;
+  readonly onSkipped?: ((bucketId: string) => void) | undefined;
 }
 
 /**

@@ -1,0 +1,56 @@
+import type { Command } from "commander";
+import type { LoadedSettings } from "../config/load.ts";
+import type { Settings } from "../config/settings.ts";
+import type { Filter, Sink, Source } from "../event.ts";
+import type { ExitCode } from "../exit_codes.ts";
+import type { Env } from "../paths.ts";
+
+/** Where events come from, what they pass through and where they go: named by `main.ts`. */
+export interface Parts {
+  readonly source: (settings: Settings, onSkipped?: (bucketId: string) => void) => Source;
+  readonly filters: (settings: Settings) => Filter[];
+  /** Returns `undefined` when no endpoint is set. */
+  readonly sink: (settings: Settings, deviceId: string) => Sink | undefined;
+}
+
+/** What a command gets. */
+export interface CommandContext extends Parts {
+  /** The command's arguments, in their order; those of a `...` argument one after another at the end. */
+  readonly args: readonly string[];
+  /** The command's own options, by their long name in camel case. */
+  readonly options: Readonly<Record<string, string | boolean | undefined>>;
+  /**
+   * Reads the settings: options over environment over file over defaults.
+   * @throws {SettingError} when any value cannot be used
+   */
+  readonly loadSettings: () => LoadedSettings;
+  readonly env: Env;
+  /** Writes a line to the standard output. */
+  readonly print: (line: string) => void;
+  /** Ends the process at once. */
+  readonly terminate: (code: number) => void;
+  /** The whole command line as it is declared, for what is made from it. */
+  readonly program: Command;
+}
+
+/** An option of a command, as commander writes them: `--json`, `--hours <count>`. */
+export interface CommandOption {
+  readonly flags: string;
+  readonly description: string;
+}
+
+/** A command: the single source of what it is called, of its help and of what it does. */
+export interface CommandSpec {
+  readonly name: string;
+  readonly description: string;
+  /** As commander writes them: `<id>`, `[shell]`, `<ids...>`. */
+  readonly arguments?: readonly { readonly name: string; readonly description: string }[];
+  readonly options?: readonly CommandOption[];
+  /** Commands of its own, such as `list` of `dead-letters`. */
+  readonly commands?: readonly CommandSpec[];
+  /**
+   * Does the work and tells the exit code. Left out where only its own commands do something.
+   * @throws {UserError} for what the person can mend; it is printed with its hint
+   */
+  readonly run?: (context: CommandContext) => ExitCode | Promise<ExitCode>;
+}

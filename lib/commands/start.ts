@@ -1,0 +1,82 @@
+import { getLogger } from "@logtape/logtape";
+import { dirname } from "node:path";
+import type { ExitCode } from "../exit_codes.ts";
+import { takeLock } from "../lock.ts";
+import { configureLogging } from "../log.ts";
+import { deviceIdFile, makePrivateFile, makePrivateFolder, readOrCreateDeviceId } from "../paths.ts";
+import { createProgress } from "../progress.ts";
+import { listenForStop } from "../signals.ts";
+import { parseSince } from "../since.ts";
+import { openDatabase } from "../store/database.ts";
+import type { CommandContext, CommandSpec } from "./command.ts";
+import { run } from "./run.ts";
+
+/** The agent itself: for good, or with `--once`. */
+export const start: CommandSpec = {
+  name: "lifelog-agent",
+  description: "Delivers what ActivityWatch records on this device to a LifeLog server, exactly.",
+  options: [
+    { flags: "--once", description: "collect and deliver once, then end" },
+    {
+      flags: "--since <date>",
+      description:
+        'begin at a date, "30d" ago or with "all" there is (default: 24 hours before the first run)',
+    },
+  ],
+  run: open,
+};
+
+/** Opens all that the agent works with, in the order that keeps a second agent and other users out, and runs it. */
+async function open(context: CommandContext): Promise<ExitCode> {
+  const { options, env, terminate } = context;
+  const { settings, warnings } = context.loadSettings();
+  const sinceUs = typeof options.since === "string" ? parseSince(options.since, Date.now()) : undefined;
+
+  const progress = createProgress(terminalOf());
+  await using _logging = await configureLogging({
+    level: settings.logLevel,
+    file: settings.logFile,
+    format: settings.logFormat,
+    noColor: (env("NO_COLOR") ?? "") !== "",
+    beforeLine: progress.clear,
+  });
+  const log = getLogger(["lifelog-agent"]);
+  for (const warning of warnings) log.warn("{warning}", { warning });
+
+  makePrivateFolder(dirname(settings.cachePath));
+  using _lock = takeLock(`${settings.cachePath}.lock`);
+  makePrivateFile(settings.cachePath);
+  using db = openDatabase(settings.cachePath);
+  const deviceId = settings.deviceId ?? readOrCreateDeviceId(deviceIdFile(settings.cachePath));
+  const skipped = new Set<string>();
+  const onSkipped = (bucket: string) => {
+    if (skipped.has(bucket)) return;
+    skipped.add(bucket);
+    log.info("Bucket {bucket} is another device's: left out", { bucket });
+  };
+  using stop = listenForStop({
+    terminate,
+    onStop: (name) => log.info("{name}: stopping; once more to leave at once", { name }),
+  });
+  return await run({
+    settings,
+    deviceId,
+    db,
+    source: context.source(settings, onSkipped),
+    filters: context.filters(settings),
+    sink: context.sink(settings, deviceId),
+    once: options.once === true,
+    sinceUs,
+    progress,
+    signal: stop.signal,
+  });
+}
+
+function terminalOf() {
+  if (!Deno.stderr.isTerminal()) return {};
+  const encoder = new TextEncoder();
+  return {
+    write: (text: string) => void Deno.stderr.writeSync(encoder.encode(text)),
+    columns: () => Deno.consoleSize().columns,
+  };
+}

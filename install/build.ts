@@ -35,7 +35,17 @@ export const PERMISSIONS: readonly string[] = [
 
 async function compile(target: Target, output: string, denort: string | undefined): Promise<boolean> {
   const { code } = await new Deno.Command(Deno.execPath(), {
-    args: ["compile", "--quiet", ...PERMISSIONS, "--target", target, "--output", output, "main.ts"],
+    args: [
+      "compile",
+      "--quiet",
+      "--lock=deno.lock",
+      ...PERMISSIONS,
+      "--target",
+      target,
+      "--output",
+      output,
+      "main.ts",
+    ],
     ...(denort === undefined ? {} : { env: { DENORT_BIN: denort } }),
     stdin: "null",
     stdout: "inherit",

@@ -64,6 +64,13 @@ export const MIGRATIONS: readonly string[] = [
     dead_at_ms INTEGER NOT NULL
   ) STRICT;
   `,
+  `
+  -- How many events wait, kept by triggers: counting millions of rows would take a look at each of them.
+  CREATE TABLE depth (one INTEGER PRIMARY KEY CHECK (one = 1), events INTEGER NOT NULL) STRICT;
+  INSERT INTO depth SELECT 1, count(*) FROM outbox;
+  CREATE TRIGGER outbox_deeper AFTER INSERT ON outbox BEGIN UPDATE depth SET events = events + 1; END;
+  CREATE TRIGGER outbox_shallower AFTER DELETE ON outbox BEGIN UPDATE depth SET events = events - 1; END;
+  `,
 ];
 
 /** The value types that SQLite takes and gives here. */
@@ -160,6 +167,8 @@ export function openDatabase(path: string, options: OpenDatabaseOptions = {}): D
     db.exec("PRAGMA journal_mode = WAL");
     db.exec("PRAGMA synchronous = NORMAL");
     db.exec("PRAGMA foreign_keys = ON");
+    // Without it a row that is replaced would be counted as added and not as taken away.
+    db.exec("PRAGMA recursive_triggers = ON");
     db.exec("PRAGMA journal_size_limit = 4194304");
     migrate(db, path, migrations);
     return new Database(db, path);

@@ -11,7 +11,7 @@ const BURY_VERSION = `INSERT OR REPLACE INTO dead_letter
     (seq, bucket_id, start_us, digest, duration, cached_at_ms, body, reason, dead_at_ms)
   SELECT seq, bucket_id, start_us, digest, duration, cached_at_ms, body, ?, ? FROM outbox
   WHERE bucket_id = ? AND start_us = ? AND digest = ? AND duration = ?`;
-const DEPTH = "SELECT count(*) AS events FROM outbox";
+const DEPTH = "SELECT events FROM depth";
 const BURY = `INSERT OR REPLACE INTO dead_letter
     (seq, bucket_id, start_us, digest, duration, cached_at_ms, body, status, reason, dead_at_ms)
   SELECT seq, bucket_id, start_us, digest, duration, cached_at_ms, body, ?, ?, ? FROM outbox WHERE seq = ?`;
@@ -83,7 +83,7 @@ export function buryVersion(
   withdraw(db, bucketId, version);
 }
 
-/** How many events wait to be delivered. */
+/** How many events wait to be delivered: exact, and as quick with millions of them as with none. */
 export function outboxDepth(db: Database): number {
   return db.get<{ events: number }>(DEPTH)!.events;
 }

@@ -111,3 +111,35 @@ Deno.test("buryVersion() moves a version that has no form at the server out of t
     reason: "no object",
   });
 });
+
+Deno.test("outboxDepth() tells what a count of the rows does, after every kind of change", () => {
+  using db = outbox(":memory:", ["a", "b", "c", "d", "e"]);
+  const { id } = ensureBucket(db, BUCKET);
+  const check = (expected: number) => {
+    assert.equal(outboxDepth(db), expected);
+    assert.equal(db.get<{ n: number }>("SELECT count(*) AS n FROM outbox")!.n, expected);
+  };
+  check(5);
+  removeFromOutbox(db, peekOutbox(db, -1, 1, 100));
+  check(4);
+  withdraw(db, id, version(1));
+  check(3);
+  buryVersion(db, id, version(2), "no object", 0);
+  check(2);
+  moveToDeadLetters(db, [{ seq: peekOutbox(db, -1, 1, 100)[0]!.seq, status: 422, reason: "bad" }], 0);
+  check(1);
+  assert.throws(() =>
+    db.transaction(() => {
+      addToOutbox(db, id, version(9), "z", 0);
+      throw new Error("no space left");
+    })
+  );
+  check(1);
+  // A row that takes another's place.
+  db.run(
+    "INSERT OR REPLACE INTO outbox SELECT seq, bucket_id, start_us, digest, duration, 9, body FROM outbox",
+  );
+  check(1);
+  db.run("DELETE FROM outbox");
+  check(0);
+});

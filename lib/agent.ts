@@ -6,6 +6,7 @@ import type { Bucket, Source } from "./event.ts";
 import type { RepeatGate } from "./log.ts";
 import { startSchedule } from "./schedule.ts";
 import type { Database } from "./store/database.ts";
+import { noteDelivered, noteFailure, noteOk, noteRead } from "./store/health.ts";
 import { deadLetterCount, outboxDepth } from "./store/outbox.ts";
 
 /** How long the list of buckets is good for, in milliseconds: aw-server looks into each of them to make it. */
@@ -70,11 +71,21 @@ export function createAgent(options: AgentOptions): Agent {
     collectionIntervalSeconds = 60,
     sendIntervalSeconds = 300,
     splay = 0,
+    now = Date.now,
     monotonicMs = () => performance.now(),
     schedule = startSchedule,
   } = options;
   let buckets: readonly Bucket[] = [];
   let listedAtMs = -Infinity;
+
+  /** Notes how a side fares, for `status`. Where the disk is full, that is not to be noted. */
+  function note(what: () => void): void {
+    try {
+      db.transaction(what);
+    } catch (error) {
+      log.debug("Cannot note it in the cache: {reason}", { reason: describe(error) });
+    }
+  }
 
   /** Runs `work`; says what went wrong once, then at long intervals, then that it is over. */
   async function guarded<T>(
@@ -89,6 +100,12 @@ export function createAgent(options: AgentOptions): Agent {
       return result;
     } catch (error) {
       if (signal.aborted) return undefined;
+      if (error instanceof SourceError) {
+        const { message: reason, status } = error;
+        note(() =>
+          noteFailure(db, "collection", { reason, ...(status === undefined ? {} : { status }) }, now())
+        );
+      }
       complain(
         key,
         error instanceof SourceError ? error.message : describe(error),
@@ -130,6 +147,7 @@ export function createAgent(options: AgentOptions): Agent {
     }
     let ok = true;
     let cached = 0;
+    const read: string[] = [];
     for (const bucket of listed) {
       if (signal.aborted) return { ok: false, cached };
       const result = await guarded(
@@ -144,8 +162,13 @@ export function createAgent(options: AgentOptions): Agent {
         continue;
       }
       cached += result.cached;
+      read.push(bucket.id);
       report(bucket, result);
     }
+    note(() => {
+      noteRead(db, read, now());
+      if (ok) noteOk(db, "collection", now());
+    });
     return { ok, cached };
   }
 
@@ -154,11 +177,17 @@ export function createAgent(options: AgentOptions): Agent {
     if (deliverer === undefined) return undefined;
     return await guarded("cache", signal, async () => {
       const result = await deliverer.drain({ signal, abortSignal });
-      if (result.failure === undefined) {
+      const { failure } = result;
+      note(() => {
+        if (result.delivered > 0) noteDelivered(db, now());
+        if (failure === undefined) noteOk(db, "delivery", now());
+        else noteFailure(db, "delivery", failure, now(), now() + deliverer.pauseMs());
+      });
+      if (failure === undefined) {
         const line = repeats.recovered("deliver");
         if (line !== undefined) log.info("{line}", { line });
       } else {
-        const { reason, hint } = result.failure;
+        const { reason, hint } = failure;
         complain(
           "deliver",
           `Cannot deliver to the LifeLog server: ${reason}${hint === undefined ? "" : `. ${hint}`}`,

@@ -9,6 +9,7 @@ import { createRepeatGate } from "../log.ts";
 import type { Progress } from "../progress.ts";
 import { splayOf } from "../schedule.ts";
 import type { Database } from "../store/database.ts";
+import { noteFailure } from "../store/health.ts";
 import { getMeta, setMeta } from "../store/meta.ts";
 import { deadLetterCount, outboxDepth } from "../store/outbox.ts";
 import { DAY_US, MS_US } from "../time.ts";
@@ -95,6 +96,7 @@ function assemble(options: RunOptions): Agent {
     retryDelayMs: settings.retryDelaySeconds * 1000,
     onResult: showDelivering(progress, db),
     onWait: (waitMs, reason, attempt) => {
+      noteWait(db, reason, waitMs);
       log.warn(
         "The LifeLog server could not take a batch ({reason}): trying again in {seconds} s ({attempt} of {max})",
         {
@@ -128,6 +130,15 @@ function collectFrom(db: Database, sinceUs: number | undefined, nowMs: number): 
   const fromUs = Math.min(sinceUs ?? keptUs ?? nowMs * MS_US - DAY_US, keptUs ?? Infinity);
   if (fromUs !== keptUs) db.transaction(() => setMeta(db, "collect_from_us", String(fromUs)));
   return fromUs;
+}
+
+/** Notes, for `status`, that the server fails while a drain goes on waiting for it. */
+function noteWait(db: Database, reason: string, waitMs: number): void {
+  try {
+    db.transaction(() => noteFailure(db, "delivery", { reason }, Date.now(), Date.now() + waitMs));
+  } catch {
+    // A disk that is full is told of where it holds up the events themselves.
+  }
 }
 
 function showCollecting(progress: Progress): (bucket: Bucket, page: Page, tally: { cached: number }) => void {

@@ -71,6 +71,10 @@ export const MIGRATIONS: readonly string[] = [
   CREATE TRIGGER outbox_deeper AFTER INSERT ON outbox BEGIN UPDATE depth SET events = events + 1; END;
   CREATE TRIGGER outbox_shallower AFTER DELETE ON outbox BEGIN UPDATE depth SET events = events - 1; END;
   `,
+  `
+  -- When the bucket was last read to its end; 0 for never.
+  ALTER TABLE bucket ADD COLUMN read_at_ms INTEGER NOT NULL DEFAULT 0;
+  `,
 ];
 
 /** The value types that SQLite takes and gives here. */

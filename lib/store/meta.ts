@@ -5,8 +5,12 @@ const SET =
   "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
 
 /** The single values that the cache keeps. */
-export type MetaName = /** Where collection begins, in microseconds since 1970; only ever lowered. */
-  "collect_from_us";
+export type MetaName =
+  /** Where collection begins, in microseconds since 1970; only ever lowered. */
+  | "collect_from_us"
+  /** How the two loops fare, see `health.ts`. */
+  | "collection_health"
+  | "delivery_health";
 
 /** Reads a value, or `undefined` when it was never set. */
 export function getMeta(db: Database, name: MetaName): string | undefined {

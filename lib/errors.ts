@@ -25,6 +25,16 @@ export class StoreError extends UserError {
   override readonly name = "StoreError";
 }
 
+/** The cache is encrypted and its key is missing, wrong, or not safe to use. Nothing is lost by it. */
+export class KeyError extends UserError {
+  override readonly name = "KeyError";
+}
+
+/** One sealed value of the cache cannot be opened: it was changed, moved, or sealed by another key. */
+export class SealError extends Error {
+  override readonly name = "SealError";
+}
+
 /** The source is down, slow, or answers what cannot be understood. Nothing is lost: it is read again later. */
 export class SourceError extends Error {
   override readonly name = "SourceError";

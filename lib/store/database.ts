@@ -1,5 +1,6 @@
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { StoreError } from "../errors.ts";
+import { type Cipher, LOCKED, PLAIN } from "./cipher.ts";
 
 /**
  * Each entry brings a cache from the version of its index to the next. Only ever appended to: caches of every
@@ -75,6 +76,47 @@ export const MIGRATIONS: readonly string[] = [
   -- When the bucket was last read to its end; 0 for never.
   ALTER TABLE bucket ADD COLUMN read_at_ms INTEGER NOT NULL DEFAULT 0;
   `,
+  `
+  -- A body and a reason are text or, in an encrypted cache, bytes (see cipher.ts). The queue goes on counting.
+  CREATE TABLE outbox_next (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    bucket_id INTEGER NOT NULL REFERENCES bucket (id),
+    start_us INTEGER NOT NULL,
+    digest BLOB NOT NULL,
+    duration REAL NOT NULL,
+    cached_at_ms INTEGER NOT NULL,
+    body ANY NOT NULL
+  ) STRICT;
+  INSERT INTO outbox_next SELECT * FROM outbox;
+  DELETE FROM sqlite_sequence WHERE name = 'outbox_next';
+  INSERT INTO sqlite_sequence SELECT 'outbox_next', seq FROM sqlite_sequence WHERE name = 'outbox';
+  DROP TABLE outbox;
+  ALTER TABLE outbox_next RENAME TO outbox;
+  CREATE INDEX outbox_by_version ON outbox (bucket_id, start_us);
+  CREATE TRIGGER outbox_deeper AFTER INSERT ON outbox BEGIN UPDATE depth SET events = events + 1; END;
+  CREATE TRIGGER outbox_shallower AFTER DELETE ON outbox BEGIN UPDATE depth SET events = events - 1; END;
+
+  CREATE TABLE dead_letter_next (
+    seq INTEGER PRIMARY KEY,
+    bucket_id INTEGER NOT NULL REFERENCES bucket (id),
+    start_us INTEGER NOT NULL,
+    digest BLOB NOT NULL,
+    duration REAL NOT NULL,
+    cached_at_ms INTEGER NOT NULL,
+    body ANY NOT NULL,
+    status INTEGER,
+    reason ANY NOT NULL,
+    dead_at_ms INTEGER NOT NULL
+  ) STRICT;
+  INSERT INTO dead_letter_next SELECT * FROM dead_letter;
+  DROP TABLE dead_letter;
+  ALTER TABLE dead_letter_next RENAME TO dead_letter;
+
+  -- In an encrypted cache the digest is a keyed tag, and what it was made of stands here, sealed.
+  ALTER TABLE ledger ADD COLUMN sealed BLOB;
+  -- The keys that rows are sealed with, each sealed with the user's key.
+  CREATE TABLE data_key (version INTEGER PRIMARY KEY, wrapped BLOB NOT NULL, made_at_ms INTEGER NOT NULL) STRICT;
+  `,
 ];
 
 /** The value types that SQLite takes and gives here. */
@@ -92,10 +134,13 @@ export class Database implements Disposable {
   readonly #db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
   readonly path: string;
+  /** How an event's content is put in the cache and read from it. An encrypted cache is locked until `unlock()`. */
+  cipher: Cipher;
 
-  constructor(db: DatabaseSync, path: string) {
+  constructor(db: DatabaseSync, path: string, cipher: Cipher) {
     this.#db = db;
     this.path = path;
+    this.cipher = cipher;
   }
 
   #prepare(sql: string): StatementSync {
@@ -143,6 +188,20 @@ export class Database implements Disposable {
     this.#db.exec(`PRAGMA incremental_vacuum(${Math.trunc(pages)})`);
   }
 
+  /** Overwrites with zeros what is deleted from now on. */
+  eraseDeleted(): void {
+    this.#db.exec("PRAGMA secure_delete = ON");
+  }
+
+  /**
+   * Writes the whole file anew and empties the log beside it, so that nothing of what was deleted or overwritten is
+   * left in either. Done whole or not at all; needs as much free space as the cache takes.
+   */
+  scrub(): void {
+    this.#db.exec("VACUUM");
+    this.#db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+  }
+
   [Symbol.dispose](): void {
     this.#statements.clear();
     this.#db.close();
@@ -175,7 +234,8 @@ export function openDatabase(path: string, options: OpenDatabaseOptions = {}): D
     db.exec("PRAGMA recursive_triggers = ON");
     db.exec("PRAGMA journal_size_limit = 4194304");
     migrate(db, path, migrations);
-    return new Database(db, path);
+    const encrypted = db.prepare("SELECT 1 FROM data_key LIMIT 1").get() !== undefined;
+    return new Database(db, path, encrypted ? LOCKED : PLAIN);
   } catch (error) {
     db?.close();
     if (error instanceof StoreError) throw error;

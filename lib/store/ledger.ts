@@ -1,10 +1,13 @@
+import { SealError } from "../errors.ts";
+import type { LedgerRow } from "./cipher.ts";
 import type { Database } from "./database.ts";
 
-const ADD = `INSERT INTO ledger (bucket_id, start_us, digest, duration, epoch) VALUES (?, ?, ?, ?, ?)
+const ADD =
+  `INSERT INTO ledger (bucket_id, start_us, digest, duration, epoch, sealed) VALUES (?, ?, ?, ?, ?, ?)
   ON CONFLICT DO UPDATE SET epoch = excluded.epoch, revised = 0 WHERE epoch <> excluded.epoch OR revised <> 0`;
 const KNOWN =
   "SELECT 1 AS known FROM ledger WHERE bucket_id = ? AND start_us = ? AND digest = ? AND duration = ?";
-const BETWEEN = `SELECT start_us AS startUs, digest, duration FROM ledger
+const BETWEEN = `SELECT start_us AS startUs, digest AS tag, duration AS durationSeconds, sealed FROM ledger
   WHERE bucket_id = ? AND start_us >= ? AND start_us < ? AND epoch = ? AND revised = 0`;
 const FORGET = "DELETE FROM ledger WHERE bucket_id = ? AND start_us = ? AND digest = ? AND duration = ?";
 const REVISED = `UPDATE ledger SET revised = 1
@@ -28,12 +31,22 @@ export interface Version {
 
 /** Tells whether a version was cached before, delivered or not. */
 export function isKnown(db: Database, bucketId: number, version: Version): boolean {
-  return db.get(KNOWN, bucketId, version.startUs, version.digest, version.durationSeconds) !== undefined;
+  const tag = db.cipher.tag(bucketId, version);
+  return db.get(KNOWN, bucketId, version.startUs, tag, version.durationSeconds) !== undefined;
 }
 
 /** Notes a version as cached and as present in the bucket's current epoch. */
 export function addVersion(db: Database, bucketId: number, version: Version, epoch: number): void {
-  db.run(ADD, bucketId, version.startUs, version.digest, version.durationSeconds, epoch);
+  const { cipher } = db;
+  db.run(
+    ADD,
+    bucketId,
+    version.startUs,
+    cipher.tag(bucketId, version),
+    version.durationSeconds,
+    epoch,
+    cipher.sealDigest(bucketId, version),
+  );
 }
 
 /** The versions that start in [fromUs, toUs) and that ActivityWatch had when they were last read. */
@@ -44,24 +57,29 @@ export function versionsBetween(
   toUs: number,
   epoch: number,
 ): Version[] {
-  return db.all<{ startUs: number; digest: Uint8Array; duration: number }>(
-    BETWEEN,
-    bucketId,
-    fromUs,
-    toUs,
-    epoch,
-  )
-    .map(({ startUs, digest, duration }) => ({ startUs, digest, durationSeconds: duration }));
+  const versions: Version[] = [];
+  for (const row of db.all<LedgerRow>(BETWEEN, bucketId, fromUs, toUs, epoch)) {
+    try {
+      const { startUs, durationSeconds } = row;
+      versions.push({ startUs, digest: db.cipher.openDigest(bucketId, row), durationSeconds });
+    } catch (error) {
+      // A damaged row still says by its tag that the version is known; who cannot tell what it was of must not
+      // take it for deleted.
+      if (!(error instanceof SealError)) throw error;
+    }
+  }
+  return versions;
 }
 
 /** Forgets a version that never left the device. */
 export function forgetVersion(db: Database, bucketId: number, version: Version): void {
-  db.run(FORGET, bucketId, version.startUs, version.digest, version.durationSeconds);
+  db.run(FORGET, bucketId, version.startUs, db.cipher.tag(bucketId, version), version.durationSeconds);
 }
 
 /** Notes, once, that ActivityWatch changed or deleted a version after it was delivered. */
 export function markRevised(db: Database, bucketId: number, version: Version): void {
-  if (db.run(REVISED, bucketId, version.startUs, version.digest, version.durationSeconds) > 0) {
+  const tag = db.cipher.tag(bucketId, version);
+  if (db.run(REVISED, bucketId, version.startUs, tag, version.durationSeconds) > 0) {
     db.run(COUNT_REVISION, bucketId);
   }
 }

@@ -1,20 +1,24 @@
+import { SealError } from "../errors.ts";
 import type { OutboxEntry } from "../event.ts";
+import type { Stored } from "./cipher.ts";
 import type { Database } from "./database.ts";
 import type { Version } from "./ledger.ts";
 
 const ADD = `INSERT INTO outbox (bucket_id, start_us, digest, duration, cached_at_ms, body)
   VALUES (?, ?, ?, ?, ?, ?)`;
-const PEEK = "SELECT seq, body FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?";
+const ADD_AT = `INSERT INTO outbox (bucket_id, start_us, digest, duration, cached_at_ms, body, seq)
+  VALUES (?, ?, ?, ?, ?, ?, ?)`;
+const LAST_SEQ = "SELECT seq FROM sqlite_sequence WHERE name = 'outbox'";
+const PEEK = "SELECT seq, bucket_id AS bucketId, body FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?";
 const DELETE = "DELETE FROM outbox WHERE seq = ?";
 const WITHDRAW = "DELETE FROM outbox WHERE bucket_id = ? AND start_us = ? AND digest = ? AND duration = ?";
-const BURY_VERSION = `INSERT OR REPLACE INTO dead_letter
-    (seq, bucket_id, start_us, digest, duration, cached_at_ms, body, reason, dead_at_ms)
-  SELECT seq, bucket_id, start_us, digest, duration, cached_at_ms, body, ?, ? FROM outbox
-  WHERE bucket_id = ? AND start_us = ? AND digest = ? AND duration = ?`;
+const FIND_VERSION =
+  "SELECT seq FROM outbox WHERE bucket_id = ? AND start_us = ? AND digest = ? AND duration = ?";
 const DEPTH = "SELECT events FROM depth";
 const BURY = `INSERT OR REPLACE INTO dead_letter
     (seq, bucket_id, start_us, digest, duration, cached_at_ms, body, status, reason, dead_at_ms)
   SELECT seq, bucket_id, start_us, digest, duration, cached_at_ms, body, ?, ?, ? FROM outbox WHERE seq = ?`;
+const DAMAGED = "It was damaged or changed in the cache: its seal does not fit";
 const DEAD = "SELECT count(*) AS events FROM dead_letter";
 
 /** Appends an event's JSON to the outbox. Called inside the transaction that also notes it in the ledger. */
@@ -25,20 +29,44 @@ export function addToOutbox(
   body: string,
   nowMs: number,
 ): void {
-  db.run(ADD, bucketId, version.startUs, version.digest, version.durationSeconds, nowMs, body);
+  const { cipher } = db;
+  const { startUs, digest, durationSeconds } = version;
+  const values = [bucketId, startUs, cipher.tag(bucketId, version), durationSeconds, nowMs] as const;
+  if (cipher.keyVersion === 0) {
+    db.run(ADD, ...values, body);
+  } else {
+    // What is sealed is bound to its place in the queue, which must be known before.
+    const seq = (db.get<{ seq: number }>(LAST_SEQ)?.seq ?? 0) + 1;
+    db.run(ADD_AT, ...values, cipher.sealBody({ seq, bucketId }, digest, body), seq);
+  }
 }
 
-/** Reads the oldest entries after `afterSeq`: at most `limit`, and at most `maxBytes` of them unless the first alone is larger. */
+/**
+ * Reads the oldest entries after `afterSeq`: at most `limit`, and at most `maxBytes` of them unless the first alone is
+ * larger. One that was damaged on the disk, so that its seal no longer fits, is moved to the dead letters.
+ */
 export function peekOutbox(db: Database, afterSeq: number, limit: number, maxBytes: number): OutboxEntry[] {
   const batch: OutboxEntry[] = [];
   let bytes = 0;
-  for (const { seq, body } of db.all<{ seq: number; body: string }>(PEEK, afterSeq, limit)) {
+  const damaged: number[] = [];
+  for (const row of db.all<{ seq: number; bucketId: number; body: Stored }>(PEEK, afterSeq, limit)) {
+    const { seq } = row;
+    let body: string;
+    try {
+      body = db.cipher.openBody(row, row.body);
+    } catch (error) {
+      if (!(error instanceof SealError)) throw error;
+      damaged.push(seq);
+      continue;
+    }
     // Non-ASCII characters take up to three bytes for each UTF-16 unit.
     bytes += new TextEncoder().encode(body).length + 1;
     if (bytes > maxBytes && batch.length > 0) break;
     batch.push({ seq, body });
   }
-  return batch;
+  if (damaged.length === 0) return batch;
+  db.transaction(() => damaged.forEach((seq) => bury(db, seq, null, DAMAGED, Date.now())));
+  return batch.length > 0 ? batch : peekOutbox(db, afterSeq, limit, maxBytes);
 }
 
 /** Removes delivered entries in one transaction. */
@@ -50,7 +78,8 @@ export function removeFromOutbox(db: Database, entries: readonly OutboxEntry[]):
 
 /** Takes a version back that is still unsent; tells whether there was one. */
 export function withdraw(db: Database, bucketId: number, version: Version): boolean {
-  return db.run(WITHDRAW, bucketId, version.startUs, version.digest, version.durationSeconds) > 0;
+  const tag = db.cipher.tag(bucketId, version);
+  return db.run(WITHDRAW, bucketId, version.startUs, tag, version.durationSeconds) > 0;
 }
 
 /** Moves entries to the dead letters, with the server's status and reason, in one transaction. */
@@ -60,11 +89,14 @@ export function moveToDeadLetters(
   nowMs: number,
 ): void {
   db.transaction(() => {
-    for (const { seq, status, reason } of entries) {
-      db.run(BURY, status, reason, nowMs, seq);
-      db.run(DELETE, seq);
-    }
+    for (const { seq, status, reason } of entries) bury(db, seq, status, reason, nowMs);
   });
+}
+
+/** A sealed body is bound to its place in the queue, which it keeps among the dead letters: it moves as it is. */
+function bury(db: Database, seq: number, status: number | null, reason: string, nowMs: number): void {
+  db.run(BURY, status, db.cipher.sealReason(seq, reason), nowMs, seq);
+  db.run(DELETE, seq);
 }
 
 /**
@@ -78,9 +110,11 @@ export function buryVersion(
   reason: string,
   nowMs: number,
 ): void {
-  const { startUs, digest, durationSeconds } = version;
-  db.run(BURY_VERSION, reason, nowMs, bucketId, startUs, digest, durationSeconds);
-  withdraw(db, bucketId, version);
+  const { startUs, durationSeconds } = version;
+  const tag = db.cipher.tag(bucketId, version);
+  for (const { seq } of db.all<{ seq: number }>(FIND_VERSION, bucketId, startUs, tag, durationSeconds)) {
+    bury(db, seq, null, reason, nowMs);
+  }
 }
 
 /** How many events wait to be delivered: exact, and as quick with millions of them as with none. */

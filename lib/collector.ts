@@ -13,15 +13,20 @@ import {
 import type { Database } from "./store/database.ts";
 import {
   addVersion,
+  addVersions,
   forgetVersion,
   isKnown,
+  keyOf,
   markRevised,
   newestKnownStartUs,
+  openVersion,
   pruneLedger,
+  tagged,
+  type TaggedVersion,
   type Version,
   versionsBetween,
 } from "./store/ledger.ts";
-import { addToOutbox, buryVersion, withdraw } from "./store/outbox.ts";
+import { addAllToOutbox, addToOutbox, buryVersion, withdraw } from "./store/outbox.ts";
 import { DAY_US, HOUR_US, MINUTE_US, MS_US, SECOND_US } from "./time.ts";
 
 /** How far back each poll reads again, for events that arrive late. */
@@ -163,30 +168,45 @@ export function createCollector(options: CollectorOptions): Collector {
   ): void {
     const endUs = finalEndUs(page, count);
     db.transaction(() => {
+      // Read once, before anything is added: this alone tells what is new on the page.
+      const known = versionsBetween(db, row.id, page.fromUs, endUs);
       const present = new Set<string>();
+      const fresh: { version: TaggedVersion; body: string }[] = [];
       for (const event of page.events.slice(0, count)) {
-        const version = versionOf(event);
-        present.add(keyOf(version));
+        const version = tagged(db, row.id, versionOf(event));
+        const key = keyOf(version);
+        const again = present.has(key);
+        present.add(key);
         const kept = filters.reduce<typeof event | undefined>((e, filter) => e && filter(e, bucket), event);
         if (kept === undefined) {
           tally.filtered++;
           continue;
         }
-        const known = isKnown(db, row.id, version);
-        addVersion(db, row.id, version, row.epoch);
-        if (known) continue;
+        // ActivityWatch may hold an event twice; at the server it is one.
+        if (again) continue;
+        const before = known.get(key);
+        if (before !== undefined) {
+          if (before.epoch !== row.epoch || before.revised) addVersion(db, row.id, version, row.epoch);
+          continue;
+        }
         const body = encodeEvent(kept, bucket.type);
-        addToOutbox(db, row.id, version, body ?? JSON.stringify(kept), now());
         if (body === undefined) {
+          addVersion(db, row.id, version, row.epoch);
+          addToOutbox(db, row.id, version, JSON.stringify(kept), now());
           buryVersion(db, row.id, version, "The event's data is no object", now());
           tally.unencodable++;
         } else {
+          fresh.push({ version, body });
           tally.cached++;
         }
       }
+      addVersions(db, row.id, fresh.map(({ version }) => version), row.epoch);
+      addAllToOutbox(db, row.id, fresh, now());
       // What was cached from here before and is no longer in ActivityWatch.
-      for (const version of versionsBetween(db, row.id, page.fromUs, endUs, row.epoch)) {
-        if (present.has(keyOf(version))) continue;
+      for (const [key, before] of known) {
+        if (before.epoch !== row.epoch || before.revised || present.has(key)) continue;
+        const version = openVersion(db, row.id, before);
+        if (version === undefined) continue;
         if (withdraw(db, row.id, version)) {
           forgetVersion(db, row.id, version);
           tally.withdrawn++;
@@ -331,9 +351,4 @@ function coveredBy(page: Page, count: number, range: Range): Interval | undefine
 
 function versionOf(event: ActivityEvent): Version {
   return { startUs: event.startUs, digest: digestOf(event.data), durationSeconds: event.durationSeconds };
-}
-
-function keyOf({ startUs, digest, durationSeconds }: Version): string {
-  // Adding 0 makes one of 0 and -0, as SQLite does.
-  return `${startUs} ${(digest as Uint8Array & { toHex(): string }).toHex()} ${durationSeconds + 0}`;
 }

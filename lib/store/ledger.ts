@@ -5,10 +5,12 @@ import type { Database } from "./database.ts";
 const ADD =
   `INSERT INTO ledger (bucket_id, start_us, digest, duration, epoch, sealed) VALUES (?, ?, ?, ?, ?, ?)
   ON CONFLICT DO UPDATE SET epoch = excluded.epoch, revised = 0 WHERE epoch <> excluded.epoch OR revised <> 0`;
+const ADD_MANY = "INSERT INTO ledger (bucket_id, start_us, digest, duration, epoch, sealed) VALUES";
 const KNOWN =
   "SELECT 1 AS known FROM ledger WHERE bucket_id = ? AND start_us = ? AND digest = ? AND duration = ?";
-const BETWEEN = `SELECT start_us AS startUs, digest AS tag, duration AS durationSeconds, sealed FROM ledger
-  WHERE bucket_id = ? AND start_us >= ? AND start_us < ? AND epoch = ? AND revised = 0`;
+const BETWEEN =
+  `SELECT start_us AS startUs, digest AS tag, duration AS durationSeconds, sealed, epoch, revised
+  FROM ledger WHERE bucket_id = ? AND start_us >= ? AND start_us < ?`;
 const FORGET = "DELETE FROM ledger WHERE bucket_id = ? AND start_us = ? AND digest = ? AND duration = ?";
 const REVISED = `UPDATE ledger SET revised = 1
   WHERE bucket_id = ? AND start_us = ? AND digest = ? AND duration = ? AND revised = 0`;
@@ -27,6 +29,30 @@ export interface Version {
   /** A hash of the event's data. */
   readonly digest: Uint8Array;
   readonly durationSeconds: number;
+}
+
+/** A version and what stands for it in the cache: its digest or, in an encrypted cache, a keyed tag. */
+export interface TaggedVersion extends Version {
+  readonly tag: Uint8Array;
+}
+
+/** A version that was cached before, as it stands in the ledger. */
+export interface KnownVersion extends LedgerRow {
+  /** The bucket's epoch in which ActivityWatch was last seen to have it. */
+  readonly epoch: number;
+  /** 1 when ActivityWatch was seen without it after it may have been delivered. */
+  readonly revised: number;
+}
+
+/** Puts a version's tag beside it, so that it is made only once. */
+export function tagged(db: Database, bucketId: number, version: Version): TaggedVersion {
+  return { ...version, tag: db.cipher.tag(bucketId, version) };
+}
+
+/** What tells a version from all others of its bucket, as a text. */
+export function keyOf({ startUs, tag, durationSeconds }: Omit<TaggedVersion, "digest">): string {
+  // Adding 0 makes one of 0 and -0, as SQLite does.
+  return `${startUs} ${(tag as Uint8Array & { toHex(): string }).toHex()} ${durationSeconds + 0}`;
 }
 
 /** Tells whether a version was cached before, delivered or not. */
@@ -49,26 +75,52 @@ export function addVersion(db: Database, bucketId: number, version: Version, epo
   );
 }
 
-/** The versions that start in [fromUs, toUs) and that ActivityWatch had when they were last read. */
+/**
+ * Notes versions that are not yet known, many at once.
+ * @throws {Error} when one of them is known: nothing is taken twice
+ */
+export function addVersions(
+  db: Database,
+  bucketId: number,
+  versions: readonly TaggedVersion[],
+  epoch: number,
+): void {
+  db.insertAll(
+    ADD_MANY,
+    versions.map((version) => [
+      bucketId,
+      version.startUs,
+      version.tag,
+      version.durationSeconds,
+      epoch,
+      db.cipher.sealDigest(bucketId, version),
+    ]),
+  );
+}
+
+/** All versions that were ever cached and start in [fromUs, toUs), by {@link keyOf}. */
 export function versionsBetween(
   db: Database,
   bucketId: number,
   fromUs: number,
   toUs: number,
-  epoch: number,
-): Version[] {
-  const versions: Version[] = [];
-  for (const row of db.all<LedgerRow>(BETWEEN, bucketId, fromUs, toUs, epoch)) {
-    try {
-      const { startUs, durationSeconds } = row;
-      versions.push({ startUs, digest: db.cipher.openDigest(bucketId, row), durationSeconds });
-    } catch (error) {
-      // A damaged row still says by its tag that the version is known; who cannot tell what it was of must not
-      // take it for deleted.
-      if (!(error instanceof SealError)) throw error;
-    }
+): Map<string, KnownVersion> {
+  return new Map(
+    db.all<KnownVersion>(BETWEEN, bucketId, fromUs, toUs).map((row) => [keyOf(row), row]),
+  );
+}
+
+/**
+ * Reads a version from its row; `undefined` when the row is damaged. Such a row still says by its tag that the version
+ * is known; who cannot tell what it was of must not take it for deleted.
+ */
+export function openVersion(db: Database, bucketId: number, row: LedgerRow): Version | undefined {
+  try {
+    const { startUs, durationSeconds } = row;
+    return { startUs, digest: db.cipher.openDigest(bucketId, row), durationSeconds };
+  } catch (error) {
+    if (!(error instanceof SealError)) throw error;
   }
-  return versions;
 }
 
 /** Forgets a version that never left the device. */

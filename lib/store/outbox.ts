@@ -2,12 +2,11 @@ import { SealError } from "../errors.ts";
 import type { OutboxEntry } from "../event.ts";
 import type { Stored } from "./cipher.ts";
 import type { Database } from "./database.ts";
-import type { Version } from "./ledger.ts";
+import { tagged, type TaggedVersion, type Version } from "./ledger.ts";
 
-const ADD = `INSERT INTO outbox (bucket_id, start_us, digest, duration, cached_at_ms, body)
-  VALUES (?, ?, ?, ?, ?, ?)`;
-const ADD_AT = `INSERT INTO outbox (bucket_id, start_us, digest, duration, cached_at_ms, body, seq)
-  VALUES (?, ?, ?, ?, ?, ?, ?)`;
+const ADD_MANY = "INSERT INTO outbox (bucket_id, start_us, digest, duration, cached_at_ms, body) VALUES";
+const ADD_MANY_AT =
+  "INSERT INTO outbox (bucket_id, start_us, digest, duration, cached_at_ms, body, seq) VALUES";
 const LAST_SEQ = "SELECT seq FROM sqlite_sequence WHERE name = 'outbox'";
 const PEEK = "SELECT seq, bucket_id AS bucketId, body FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?";
 const DELETE = "DELETE FROM outbox WHERE seq = ?";
@@ -29,16 +28,32 @@ export function addToOutbox(
   body: string,
   nowMs: number,
 ): void {
+  addAllToOutbox(db, bucketId, [{ version: tagged(db, bucketId, version), body }], nowMs);
+}
+
+/** Appends many, in order. Called inside the transaction that also notes them in the ledger. */
+export function addAllToOutbox(
+  db: Database,
+  bucketId: number,
+  events: readonly { readonly version: TaggedVersion; readonly body: string }[],
+  nowMs: number,
+): void {
   const { cipher } = db;
-  const { startUs, digest, durationSeconds } = version;
-  const values = [bucketId, startUs, cipher.tag(bucketId, version), durationSeconds, nowMs] as const;
+  const row = ({ startUs, tag, durationSeconds }: TaggedVersion) =>
+    [bucketId, startUs, tag, durationSeconds, nowMs] as const;
   if (cipher.keyVersion === 0) {
-    db.run(ADD, ...values, body);
-  } else {
-    // What is sealed is bound to its place in the queue, which must be known before.
-    const seq = (db.get<{ seq: number }>(LAST_SEQ)?.seq ?? 0) + 1;
-    db.run(ADD_AT, ...values, cipher.sealBody({ seq, bucketId }, digest, body), seq);
+    db.insertAll(ADD_MANY, events.map(({ version, body }) => [...row(version), body]));
+    return;
   }
+  // What is sealed is bound to its place in the queue, which must be known before.
+  let seq = db.get<{ seq: number }>(LAST_SEQ)?.seq ?? 0;
+  db.insertAll(
+    ADD_MANY_AT,
+    events.map(({ version, body }) => {
+      seq++;
+      return [...row(version), cipher.sealBody({ seq, bucketId }, version.digest, body), seq];
+    }),
+  );
 }
 
 /**

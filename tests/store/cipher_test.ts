@@ -14,7 +14,14 @@ import {
 } from "../../lib/store/cipher.ts";
 import { ensureBucket } from "../../lib/store/cursors.ts";
 import { type Database, openDatabase } from "../../lib/store/database.ts";
-import { addVersion, forgetVersion, isKnown, markRevised, versionsBetween } from "../../lib/store/ledger.ts";
+import {
+  addVersion,
+  forgetVersion,
+  isKnown,
+  markRevised,
+  openVersion,
+  versionsBetween,
+} from "../../lib/store/ledger.ts";
 import {
   addToOutbox,
   buryVersion,
@@ -131,7 +138,9 @@ function story(db: Database): unknown {
   markRevised(db, id, version(4));
   told.push(peekOutbox(db, -1, 100, 1e6), outboxDepth(db), deadLetterCount(db));
   for (let n = 0; n < 6; n++) told.push(isKnown(db, id, version(n)), isKnown(db, id + 1, version(n)));
-  told.push(versionsBetween(db, id, 0, 100, 0).map((v) => ({ ...v, digest: [...v.digest] })));
+  const rows = [...versionsBetween(db, id, 0, 100).values()];
+  told.push(rows.map(({ epoch, revised }) => [epoch, revised]));
+  told.push(rows.map((row) => openVersion(db, id, row)!).map((v) => ({ ...v, digest: [...v.digest] })));
   return told;
 }
 

@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { digestOf } from "../../lib/encode.ts";
 import { ensureBucket } from "../../lib/store/cursors.ts";
 import { type Database, openDatabase } from "../../lib/store/database.ts";
+import { tagged } from "../../lib/store/ledger.ts";
 import {
+  addAllToOutbox,
   addToOutbox,
   buryVersion,
   deadLetterCount,
@@ -32,6 +34,20 @@ Deno.test("peekOutbox() gives the oldest entries first and no more than the limi
   assert.deepEqual(bodiesOf(db, -1, 3), ["a", "b", "c"]);
   const [first] = peekOutbox(db, -1, 1, 100);
   assert.deepEqual(bodiesOf(db, first!.seq, 2), ["b", "c"]);
+});
+
+Deno.test("addAllToOutbox() keeps the order and each event's own version, however many there are", () => {
+  for (const count of [0, 1, 19, 20, 21, 40, 47]) {
+    const bodies = Array.from({ length: count }, (_, n) => `event ${n}`);
+    using db = outbox(":memory:", []);
+    const { id } = ensureBucket(db, BUCKET);
+    addAllToOutbox(db, id, bodies.map((body, n) => ({ version: tagged(db, id, version(n)), body })), 7);
+    assert.deepEqual(bodiesOf(db), bodies);
+    for (let n = 0; n < count; n++) {
+      assert.ok(withdraw(db, id, version(n)));
+      assert.deepEqual(bodiesOf(db), bodies.slice(n + 1));
+    }
+  }
 });
 
 Deno.test("peekOutbox() counts bytes of UTF-8, not characters", () => {

@@ -4,7 +4,7 @@ import type { Deliverer, DrainResult } from "./deliverer.ts";
 import { SourceError } from "./errors.ts";
 import type { Bucket, Source } from "./event.ts";
 import type { RepeatGate } from "./log.ts";
-import { startSchedule } from "./schedule.ts";
+import { startSchedule, turnAfterMs } from "./schedule.ts";
 import type { Database } from "./store/database.ts";
 import { noteDelivered, noteFailure, noteOk, noteRead } from "./store/health.ts";
 import { deadLetterCount, outboxDepth } from "./store/outbox.ts";
@@ -15,6 +15,9 @@ const BUCKETS_TTL_MS = 10 * 60_000;
 const SHRINK_PAGES = 2048;
 /** How long a request in flight may still take once the agent was asked to stop, in milliseconds. */
 const GRACE_MS = 8_000;
+
+const NO_BUCKETS =
+  "ActivityWatch has no window, afk or web bucket of this device (are its watchers running?)";
 
 const log = getLogger(["lifelog-agent", "agent"]);
 
@@ -77,6 +80,8 @@ export function createAgent(options: AgentOptions): Agent {
   } = options;
   let buckets: readonly Bucket[] = [];
   let listedAtMs = -Infinity;
+  /** The loops run: what fails now is tried again by itself. */
+  let running = false;
 
   /** Notes how a side fares, for `status`. Where the disk is full, that is not to be noted. */
   function note(what: () => void): void {
@@ -137,10 +142,7 @@ export function createAgent(options: AgentOptions): Agent {
     });
     if (listed === undefined) return { ok: false, cached: 0 };
     if (listed.length === 0) {
-      complain(
-        "no buckets",
-        "ActivityWatch has no window, afk or web bucket of this device (are its watchers running?)",
-      );
+      complain("no buckets", NO_BUCKETS);
       listedAtMs = -Infinity;
     } else {
       repeats.recovered("no buckets");
@@ -167,9 +169,15 @@ export function createAgent(options: AgentOptions): Agent {
     }
     note(() => {
       noteRead(db, read, now());
-      if (ok) noteOk(db, "collection", now());
+      if (listed.length === 0) noteFailure(db, "collection", { reason: NO_BUCKETS }, now());
+      else if (ok) noteOk(db, "collection", now());
     });
     return { ok, cached };
+  }
+
+  /** The first turn after the server was left alone for long enough; none where the loops do not run. */
+  function nextTryAtMs(deliverer: Deliverer): number | undefined {
+    return running ? turnAfterMs(now() + deliverer.pauseMs(), sendIntervalSeconds, splay) : undefined;
   }
 
   /** One drain. Returns `undefined` when there is nowhere to deliver to or it broke off. */
@@ -181,7 +189,7 @@ export function createAgent(options: AgentOptions): Agent {
       note(() => {
         if (result.delivered > 0) noteDelivered(db, now());
         if (failure === undefined) noteOk(db, "delivery", now());
-        else noteFailure(db, "delivery", failure, now(), now() + deliverer.pauseMs());
+        else noteFailure(db, "delivery", failure, now(), nextTryAtMs(deliverer));
       });
       if (failure === undefined) {
         const line = repeats.recovered("deliver");
@@ -230,6 +238,7 @@ export function createAgent(options: AgentOptions): Agent {
 
   async function run(signal: AbortSignal): Promise<void> {
     using stop = graceful(signal);
+    running = true;
     const collectTurn = async () => void await collect(signal);
     const deliverTurn = async () => {
       if (deliverer !== undefined && deliverer.pauseMs() > 0) {

@@ -8,6 +8,7 @@ import {
   ensureBucket,
   gaps,
   type Interval,
+  notePass,
   setReread,
 } from "./store/cursors.ts";
 import type { Database } from "./store/database.ts";
@@ -218,6 +219,8 @@ export function createCollector(options: CollectorOptions): Collector {
       const covered = coveredBy(page, count, range);
       if (covered !== undefined) cover(db, row.id, covered);
     });
+    const newest = page.events.findLast(({ startUs }) => startUs <= now() * MS_US);
+    if (newest !== undefined) range.newest = newest;
     const lastUs = page.events[count - 1]?.startUs;
     if (lastUs !== undefined) range.cursorUs = Math.max(range.cursorUs, lastUs + 1);
   }
@@ -281,12 +284,15 @@ export function createCollector(options: CollectorOptions): Collector {
     }
     const tail = rangeOf(bucket, { fromUs, toUs }, cursorUs);
     if (tail.fromUs < tail.toUs) await readRange(bucket, row, tail, tally, signal);
-    if (reread) {
-      db.transaction(() => {
-        setReread(db, row.id, nowMs);
-        pruneLedger(db, row.id, cursorUs - LEDGER_US, LEDGER_KEEP);
+    db.transaction(() => {
+      notePass(db, row.id, {
+        filledFromUs: filled.has(bucket.id) ? collectFromUs : undefined,
+        newest: tail.newest && { startUs: tail.newest.startUs, endUs: endUsOf(tail.newest) },
       });
-    }
+      if (!reread) return;
+      setReread(db, row.id, nowMs);
+      pruneLedger(db, row.id, cursorUs - LEDGER_US, LEDGER_KEEP);
+    });
     return tally;
   }
 
@@ -303,6 +309,12 @@ interface Range extends Interval {
   cursorUs: number;
   /** The newest start of the whole bucket, once it was asked for. */
   newestUs?: number;
+  /** The newest event that was read, final or not. */
+  newest?: ActivityEvent;
+}
+
+function endUsOf({ startUs, durationSeconds }: ActivityEvent): number {
+  return Math.round(startUs + Math.max(0, durationSeconds) * SECOND_US);
 }
 
 function rangeOf(bucket: Bucket, { fromUs, toUs }: Interval, cursorUs: number | undefined): Range {

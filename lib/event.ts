@@ -107,4 +107,9 @@ export type SendResult =
 export interface Sink {
   /** Sends one batch once. Never throws but when `signal` is aborted. */
   send(batch: Batch, options?: { signal?: AbortSignal }): Promise<SendResult>;
+  /**
+   * The other side's clock less this device's, in milliseconds, as its last answer told it; `undefined` where none
+   * did.
+   */
+  readonly clockAheadMs?: () => number | undefined;
 }

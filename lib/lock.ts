@@ -22,11 +22,39 @@ export function takeLock(path: string): Disposable {
       },
     );
   }
-  if (!file.tryLockSync(true)) {
+  if (!tryLock(file)) {
     file.close();
     throw new AlreadyRunningError(`Another lifelog-agent already works on this cache (it holds "${path}")`, {
       hint: "Stop that agent first, or give this one a cache of its own by LOCAL_CACHE_DB_PATH",
     });
   }
   return file;
+}
+
+/** Who asks whether it is held holds it for an instant: that is no other agent. */
+function tryLock(file: Deno.FsFile): boolean {
+  for (let tries = 0; !file.tryLockSync(true); tries++) {
+    if (tries === 3) return false;
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);
+  }
+  return true;
+}
+
+/** Tells whether an agent holds the lock, without taking it from one that is about to. */
+export function isLocked(path: string): boolean {
+  let file: Deno.FsFile;
+  try {
+    file = Deno.openSync(path, { read: true });
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw new StoreError(
+      `Cannot look at the lock "${path}": ${error instanceof Error ? error.message : error}`,
+      {
+        cause: error,
+        hint: "Run it as the user that the agent runs as",
+      },
+    );
+  }
+  using _file = file;
+  return !file.tryLockSync(false);
 }

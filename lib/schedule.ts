@@ -73,6 +73,13 @@ export async function startSchedule(options: ScheduleOptions): Promise<void> {
   await ticking;
 }
 
+/** When the first turn at or after `timeMs` comes, in milliseconds since 1970. */
+export function turnAfterMs(timeMs: number, intervalSeconds: number, splay: number): number {
+  const intervalMs = intervalSeconds * 1000;
+  const offsetMs = splay * intervalMs;
+  return Math.ceil((timeMs - offsetMs) / intervalMs) * intervalMs + offsetMs;
+}
+
 /**
  * A device's place in the interval, from 0 up to 1: fixed, and spread evenly over all devices.
  *

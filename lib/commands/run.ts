@@ -3,13 +3,13 @@ import { type Agent, createAgent } from "../agent.ts";
 import { createCollector } from "../collector.ts";
 import type { Settings } from "../config/settings.ts";
 import { createDeliverer } from "../deliverer.ts";
-import type { Bucket, Filter, Page, Sink, Source } from "../event.ts";
+import type { Bucket, Filter, Page, SendResult, Sink, Source } from "../event.ts";
 import { ExitCode } from "../exit_codes.ts";
 import { createRepeatGate } from "../log.ts";
 import type { Progress } from "../progress.ts";
 import { splayOf } from "../schedule.ts";
 import type { Database } from "../store/database.ts";
-import { noteFailure } from "../store/health.ts";
+import { noteClock, noteDelivered, noteFailure, noteOk, readHealth } from "../store/health.ts";
 import { getMeta, setMeta } from "../store/meta.ts";
 import { deadLetterCount, outboxDepth } from "../store/outbox.ts";
 import { DAY_US, MS_US } from "../time.ts";
@@ -87,6 +87,7 @@ function assemble(options: RunOptions): Agent {
     trustAge: once,
     onPage: showCollecting(progress),
   });
+  const show = showDelivering(progress, db);
   const deliverer = sink && createDeliverer({
     db,
     sink,
@@ -94,7 +95,10 @@ function assemble(options: RunOptions): Agent {
     maxBatchBytes: settings.maxBatchBytes,
     maxRetries: settings.maxSendRetries,
     retryDelayMs: settings.retryDelaySeconds * 1000,
-    onResult: showDelivering(progress, db),
+    onResult: (_batch, result) => {
+      show();
+      noteAnswer(db, result, sink);
+    },
     onWait: (waitMs, reason, attempt) => {
       noteWait(db, reason, waitMs);
       log.warn(
@@ -130,6 +134,21 @@ function collectFrom(db: Database, sinceUs: number | undefined, nowMs: number): 
   const fromUs = Math.min(sinceUs ?? keptUs ?? nowMs * MS_US - DAY_US, keptUs ?? Infinity);
   if (fromUs !== keptUs) db.transaction(() => setMeta(db, "collect_from_us", String(fromUs)));
   return fromUs;
+}
+
+/** Notes, for `status`, what the server answered: a drain may take hours. */
+function noteAnswer(db: Database, result: SendResult, sink: Sink): void {
+  const clockAheadMs = sink.clockAheadMs?.();
+  try {
+    db.transaction(() => {
+      if (clockAheadMs !== undefined) noteClock(db, clockAheadMs);
+      if (result.kind !== "delivered") return;
+      noteDelivered(db, Date.now());
+      if (readHealth(db, "delivery").failure !== undefined) noteOk(db, "delivery", Date.now());
+    });
+  } catch {
+    // A disk that is full is told of where it holds up the events themselves.
+  }
 }
 
 /** Notes, for `status`, that the server fails while a drain goes on waiting for it. */

@@ -1,5 +1,6 @@
 import { getLogger } from "@logtape/logtape";
 import { dirname } from "node:path";
+import metadata from "../../deno.json" with { type: "json" };
 import type { ExitCode } from "../exit_codes.ts";
 import { takeLock } from "../lock.ts";
 import { configureLogging } from "../log.ts";
@@ -8,6 +9,7 @@ import { createProgress } from "../progress.ts";
 import { listenForStop } from "../signals.ts";
 import { parseSince } from "../since.ts";
 import { openDatabase } from "../store/database.ts";
+import { noteStarted, noteStopped } from "../store/health.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { run } from "./run.ts";
 
@@ -58,7 +60,8 @@ async function open(context: CommandContext): Promise<ExitCode> {
     terminate,
     onStop: (name) => log.info("{name}: stopping; once more to leave at once", { name }),
   });
-  return await run({
+  note(() => noteStarted(db, { pid: Deno.pid, version: metadata.version, startedMs: Date.now() }));
+  const code = await run({
     settings,
     deviceId,
     db,
@@ -70,6 +73,15 @@ async function open(context: CommandContext): Promise<ExitCode> {
     progress,
     signal: stop.signal,
   });
+  note(() => noteStopped(db, Date.now()));
+  return code;
+}
+
+/** A full disk is no reason not to run: what is noted is only for the eye. */
+function note(what: () => void): void {
+  try {
+    what();
+  } catch { /* it is told of where it holds up the events themselves */ }
 }
 
 function terminalOf() {

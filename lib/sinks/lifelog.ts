@@ -42,6 +42,8 @@ export function lifelogSink(options: LifelogSinkOptions): Sink {
   const headers = new Headers({ "content-type": "application/json", "accept": "application/json" });
   if (token !== undefined) headers.set("authorization", `Bearer ${token}`);
 
+  let clockAheadMs: number | undefined;
+
   async function send(batch: Batch, { signal }: { signal?: AbortSignal } = {}): Promise<SendResult> {
     const timeout = AbortSignal.timeout(timeoutMs);
     let response: Response;
@@ -54,6 +56,7 @@ export function lifelogSink(options: LifelogSinkOptions): Sink {
         redirect: "manual",
         signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
       });
+      clockAheadMs = aheadMs(response, now()) ?? clockAheadMs;
       text = await readBounded(response, MAX_ANSWER_BYTES);
     } catch (error) {
       signal?.throwIfAborted();
@@ -65,7 +68,13 @@ export function lifelogSink(options: LifelogSinkOptions): Sink {
     return judge(response, text, batch.length, now());
   }
 
-  return { send };
+  return { send, clockAheadMs: () => clockAheadMs };
+}
+
+/** How far the clock of an answer's `Date` is ahead of ours, in milliseconds; it is good to a second or so. */
+export function aheadMs(response: Response, nowMs: number): number | undefined {
+  const serverMs = Date.parse(response.headers.get("date") ?? "");
+  return Number.isNaN(serverMs) ? undefined : serverMs - nowMs;
 }
 
 /** Puts the stored texts into a request's body, without a look into them. */

@@ -117,6 +117,35 @@ export const MIGRATIONS: readonly string[] = [
   -- The keys that rows are sealed with, each sealed with the user's key.
   CREATE TABLE data_key (version INTEGER PRIMARY KEY, wrapped BLOB NOT NULL, made_at_ms INTEGER NOT NULL) STRICT;
   `,
+  `
+  -- The sums that \`status\` shows, by bucket; triggers hold them, whoever writes.
+  ALTER TABLE bucket ADD COLUMN waiting INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE bucket ADD COLUMN waiting_bytes INTEGER NOT NULL DEFAULT 0;
+  UPDATE bucket SET
+    waiting = (SELECT count(*) FROM outbox WHERE bucket_id = bucket.id),
+    waiting_bytes = (SELECT coalesce(sum(octet_length(body)), 0) FROM outbox WHERE bucket_id = bucket.id);
+  DROP TRIGGER outbox_deeper;
+  DROP TRIGGER outbox_shallower;
+  DROP TABLE depth;
+  CREATE TRIGGER outbox_deeper AFTER INSERT ON outbox BEGIN
+    UPDATE bucket SET waiting = waiting + 1, waiting_bytes = waiting_bytes + octet_length(new.body)
+    WHERE id = new.bucket_id;
+  END;
+  CREATE TRIGGER outbox_shallower AFTER DELETE ON outbox BEGIN
+    UPDATE bucket SET waiting = waiting - 1, waiting_bytes = waiting_bytes - octet_length(old.body)
+    WHERE id = old.bucket_id;
+  END;
+  CREATE TRIGGER outbox_rewritten AFTER UPDATE OF body ON outbox BEGIN
+    UPDATE bucket SET waiting_bytes = waiting_bytes + octet_length(new.body) - octet_length(old.body)
+    WHERE id = new.bucket_id;
+  END;
+
+  -- The newest event that ActivityWatch had at the last read, final or not.
+  ALTER TABLE bucket ADD COLUMN newest_start_us INTEGER;
+  ALTER TABLE bucket ADD COLUMN newest_end_us INTEGER;
+  -- From where on no gap was left to read then.
+  ALTER TABLE bucket ADD COLUMN filled_from_us INTEGER;
+  `,
 ];
 
 /** How many rows one statement inserts. */
@@ -260,6 +289,38 @@ export function openDatabase(path: string, options: OpenDatabaseOptions = {}): D
       cause: error,
       hint:
         "Check that LOCAL_CACHE_DB_PATH names a file in a folder that you may write to, on a disk with free space",
+    });
+  }
+}
+
+/**
+ * Opens the cache to look at it, beside an agent that works on it or without one. Nothing is made, changed or
+ * brought up to date, and no key is needed: counts and times are in the clear in an encrypted cache too.
+ * @throws {StoreError} when there is none, it cannot be read, or it is of another version
+ */
+export function openDatabaseReadOnly(path: string, options: OpenDatabaseOptions = {}): Database {
+  const { busyTimeoutMs = 1000, migrations = MIGRATIONS } = options;
+  let db: DatabaseSync | undefined;
+  try {
+    db = new DatabaseSync(path, { readOnly: true, timeout: busyTimeoutMs });
+    const version = Number(db.prepare("PRAGMA user_version").get()?.user_version ?? 0);
+    if (version !== migrations.length) {
+      throw new StoreError(
+        `Cannot look into the cache "${path}" as it is of version ${version} and this program reads ${migrations.length}`,
+        {
+          hint: version < migrations.length
+            ? "Start lifelog-agent once: it brings the cache up to date"
+            : "Run the newer lifelog-agent that wrote it",
+        },
+      );
+    }
+    return new Database(db, path, LOCKED);
+  } catch (error) {
+    db?.close();
+    if (error instanceof StoreError) throw error;
+    throw new StoreError(`Cannot look into the cache "${path}": ${message(error)}`, {
+      cause: error,
+      hint: "Check that LOCAL_CACHE_DB_PATH names the agent's cache and that you may read it",
     });
   }
 }

@@ -26,6 +26,17 @@ export interface Health {
   readonly failure?: Failure;
   /** When it is tried again, where that is not simply the next turn. */
   readonly nextTryAtMs?: number;
+  /** The server's clock less this device's, in milliseconds, as its last answer told it; good to a second. */
+  readonly clockAheadMs?: number;
+}
+
+/** The agent that works on the cache, or that did so last. */
+export interface AgentNote {
+  readonly pid: number;
+  readonly version: string;
+  readonly startedMs: number;
+  /** When it ended in order; absent while it runs, and where it was killed. */
+  readonly stoppedMs?: number;
 }
 
 /** The sides whose health is kept. */
@@ -43,8 +54,30 @@ export function readHealth(db: Database, side: Side): Health {
 
 /** Notes that a side works. */
 export function noteOk(db: Database, side: Side, nowMs: number): void {
-  const { deliveredAtMs } = readHealth(db, side);
-  write(db, side, { okAtMs: nowMs, ...(deliveredAtMs === undefined ? {} : { deliveredAtMs }) });
+  const { failure: _failure, nextTryAtMs: _nextTry, ...rest } = readHealth(db, side);
+  write(db, side, { ...rest, okAtMs: nowMs });
+}
+
+/** Notes how far the server's clock is ahead of this device's. */
+export function noteClock(db: Database, clockAheadMs: number): void {
+  write(db, "delivery", { ...readHealth(db, "delivery"), clockAheadMs: Math.round(clockAheadMs) });
+}
+
+/** Reads which agent works on the cache, or did so last. */
+export function readAgent(db: Database): AgentNote | undefined {
+  const text = getMeta(db, "agent");
+  return text === undefined ? undefined : JSON.parse(text);
+}
+
+/** Notes that an agent begins its work on the cache. */
+export function noteStarted(db: Database, agent: Omit<AgentNote, "stoppedMs">): void {
+  setMeta(db, "agent", JSON.stringify(agent));
+}
+
+/** Notes that it ended in order. */
+export function noteStopped(db: Database, stoppedMs: number): void {
+  const agent = readAgent(db);
+  if (agent !== undefined) setMeta(db, "agent", JSON.stringify({ ...agent, stoppedMs }));
 }
 
 /** Notes that the server took events. */

@@ -10,7 +10,9 @@ export type MetaName =
   | "collect_from_us"
   /** How the two loops fare, see `health.ts`. */
   | "collection_health"
-  | "delivery_health";
+  | "delivery_health"
+  /** Which agent works on the cache, or did so last, see `health.ts`. */
+  | "agent";
 
 /** Reads a value, or `undefined` when it was never set. */
 export function getMeta(db: Database, name: MetaName): string | undefined {

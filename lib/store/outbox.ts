@@ -13,7 +13,8 @@ const DELETE = "DELETE FROM outbox WHERE seq = ?";
 const WITHDRAW = "DELETE FROM outbox WHERE bucket_id = ? AND start_us = ? AND digest = ? AND duration = ?";
 const FIND_VERSION =
   "SELECT seq FROM outbox WHERE bucket_id = ? AND start_us = ? AND digest = ? AND duration = ?";
-const DEPTH = "SELECT events FROM depth";
+const DEPTH = "SELECT coalesce(sum(waiting), 0) AS events FROM bucket";
+const OLDEST = "SELECT cached_at_ms AS cachedAtMs, start_us AS startUs FROM outbox ORDER BY seq LIMIT 1";
 const BURY = `INSERT OR REPLACE INTO dead_letter
     (seq, bucket_id, start_us, digest, duration, cached_at_ms, body, status, reason, dead_at_ms)
   SELECT seq, bucket_id, start_us, digest, duration, cached_at_ms, body, ?, ?, ? FROM outbox WHERE seq = ?`;
@@ -135,6 +136,11 @@ export function buryVersion(
 /** How many events wait to be delivered: exact, and as quick with millions of them as with none. */
 export function outboxDepth(db: Database): number {
   return db.get<{ events: number }>(DEPTH)!.events;
+}
+
+/** When the entry that waits at the head of the outbox was put there, and when its event began. */
+export function oldestWaiting(db: Database): { cachedAtMs: number; startUs: number } | undefined {
+  return db.get<{ cachedAtMs: number; startUs: number }>(OLDEST);
 }
 
 /** How many events stand in the dead letters. */

@@ -1,0 +1,244 @@
+import type { BucketReport, Report } from "./report.ts";
+import { formatBytes, formatSpan } from "./words.ts";
+
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
+const DAY_MS = 24 * HOUR_MS;
+/** An agent that was stopped may be on its way back: no longer than this. */
+const ABSENCE_MS = 15 * MINUTE_MS;
+/** A fault that lasts longer than this does not go away by itself. */
+const PASSING_MS = 15 * MINUTE_MS;
+/** A server may be away over a night; what waits is kept. */
+const SERVER_AWAY_MS = DAY_MS;
+/** A watcher sends a heartbeat every few seconds: silent for so long while another goes on, it has ended. */
+const SILENCE_MS = 30 * MINUTE_MS;
+/** The most that this device's clock may differ from the server's. */
+export const MAX_SKEW_MS = 2 * MINUTE_MS;
+
+/** How well it goes: `well` needs nobody, `degraded` should be looked at, `failing` loses time until it is. */
+export type Level = "well" | "degraded" | "failing";
+
+/** One thing that is not as it should be. */
+export interface Finding {
+  /** A fixed name, for programs. */
+  readonly code: string;
+  readonly level: "degraded" | "failing";
+  readonly message: string;
+  /** What to do about it. */
+  readonly hint?: string | undefined;
+}
+
+/** What it comes to. */
+export interface Verdict {
+  readonly level: Level;
+  /** One line that says it. */
+  readonly line: string;
+  /** The worst first. */
+  readonly findings: readonly Finding[];
+}
+
+/** What a report is judged by. */
+export interface VerdictOptions {
+  /** Whether an endpoint is set. */
+  readonly delivers: boolean;
+  readonly collectionIntervalSeconds: number;
+  readonly sendIntervalSeconds: number;
+}
+
+/** Judges a report: the level, one line, and everything that is not as it should be. Pure. */
+export function judge(report: Report, options: VerdictOptions): Verdict {
+  const findings = [
+    ...judgeAgent(report),
+    ...judgeCache(report),
+    ...judgeCollecting(report, options),
+    ...judgeDelivering(report, options),
+  ];
+  // A stable sort: within a level they stay in the order of the pipeline.
+  findings.sort((a, b) => rank(b.level) - rank(a.level));
+  const level = findings[0]?.level ?? "well";
+  return { level, line: lineOf(report, findings), findings };
+}
+
+function rank(level: Level): number {
+  return level === "failing" ? 2 : level === "degraded" ? 1 : 0;
+}
+
+function lineOf(report: Report, findings: readonly Finding[]): string {
+  const [worst, ...others] = findings;
+  if (worst !== undefined) {
+    return others.length === 0 ? worst.message : `${worst.message} (and ${others.length} more)`;
+  }
+  const { okAtMs } = report.collecting;
+  const read = okAtMs === undefined ? "" : `, read ${ago(report.atMs - okAtMs)}`;
+  const { events } = report.outbox;
+  return `All well: recorded and delivered${read}${
+    events === 0 ? "" : `, ${count(events, "event")} waiting`
+  }`;
+}
+
+function* judgeAgent(report: Report): Iterable<Finding> {
+  const { running, agent, atMs, collecting, cache } = report;
+  if (!cache.exists) {
+    yield {
+      code: "never-run",
+      level: "failing",
+      message: "The agent has never run with this cache",
+      hint: "Start it: lifelog-agent, or set LOCAL_CACHE_DB_PATH to the cache that it uses",
+    };
+  } else if (!running) {
+    const lastMs = agent?.stoppedMs ?? collecting.okAtMs;
+    const goneMs = lastMs === undefined ? Infinity : atMs - lastMs;
+    yield {
+      code: "not-running",
+      level: goneMs < ABSENCE_MS ? "degraded" : "failing",
+      message: `The agent does not run${
+        agent === undefined
+          ? ""
+          : agent.stoppedMs !== undefined
+          ? `: stopped ${ago(goneMs)}`
+          : ": it was killed or the device went off"
+      }`,
+      hint: "Start it: lifelog-agent; ActivityWatch keeps what it misses meanwhile",
+    };
+  }
+}
+
+function* judgeCache({ cache }: Report): Iterable<Finding> {
+  if (cache.problem !== undefined) {
+    yield { code: "cache-unreadable", level: "failing", ...cache.problem };
+  }
+  if (cache.quarantined.length > 0) {
+    yield {
+      code: "cache-quarantined",
+      level: "degraded",
+      message: `A damaged cache was put aside ${
+        cache.quarantined.length === 1 ? "once" : `${cache.quarantined.length} times`
+      }`,
+      hint: `Events that waited in it may be lost: keep or remove ${cache.quarantined.at(-1)}`,
+    };
+  }
+}
+
+function* judgeCollecting(report: Report, options: VerdictOptions): Iterable<Finding> {
+  const { running, atMs, collecting, buckets, cache, agent } = report;
+  const { failure, okAtMs } = collecting;
+  if (!cache.exists || cache.problem !== undefined) return;
+  if (failure !== undefined) {
+    const lastsMs = atMs - failure.sinceMs;
+    yield {
+      code: "collecting-fails",
+      level: lastsMs > PASSING_MS ? "failing" : "degraded",
+      message: `${failure.reason}, for ${formatSpan(lastsMs)}`,
+      hint: failure.hint ?? "Check that ActivityWatch and its watchers run: lifelog-agent doctor",
+    };
+  } else if (running) {
+    const sinceMs = Math.max(okAtMs ?? 0, agent?.startedMs ?? 0);
+    const quietMs = atMs - sinceMs;
+    if (quietMs > 5 * MINUTE_MS + 3 * options.collectionIntervalSeconds * 1000 && !backfills(report)) {
+      yield {
+        code: "collecting-stalled",
+        level: "failing",
+        message: `Nothing was read from ActivityWatch for ${formatSpan(quietMs)}`,
+        hint: "Look into the agent's log, and start it anew",
+      };
+    }
+  }
+  yield* judgeWatchers(buckets, running && failure === undefined);
+}
+
+/** A long backfill is one pass that takes its time. */
+function backfills({ buckets }: Report): boolean {
+  return buckets.length === 0 || buckets.some(({ complete }) => !complete);
+}
+
+/** Looks for a watcher that has ended: the afk and the window watcher both send heartbeats as long as they run. */
+function* judgeWatchers(buckets: readonly BucketReport[], current: boolean): Iterable<Finding> {
+  if (!current) return;
+  const steady = buckets.filter(({ type, readAtMs, newestEndMs }) =>
+    (type === "currentwindow" || type === "afkstatus") && readAtMs !== undefined && newestEndMs !== undefined
+  );
+  const quiet = (type: string) =>
+    Math.min(...steady.filter((bucket) => bucket.type === type).map((b) => b.readAtMs! - b.newestEndMs!));
+  const silent = ([["window", quiet("currentwindow")], ["afk", quiet("afkstatus")]] as const)
+    .filter(([, quietMs]) => Number.isFinite(quietMs) && quietMs > SILENCE_MS);
+  const [first, second] = silent;
+  if (first === undefined) return;
+  const hint = (name: string) => `Start ${name} again, in ActivityWatch's menu under Modules`;
+  yield second === undefined
+    ? {
+      code: "watcher-silent",
+      level: "degraded",
+      message: `The ${first[0]} watcher has recorded nothing for ${formatSpan(first[1])}`,
+      hint: hint(`aw-watcher-${first[0]}`),
+    }
+    : {
+      code: "watchers-silent",
+      level: "degraded",
+      message: `ActivityWatch's watchers have recorded nothing for ${
+        formatSpan(Math.min(first[1], second[1]))
+      }`,
+      hint: hint("them"),
+    };
+}
+
+function* judgeDelivering(report: Report, options: VerdictOptions): Iterable<Finding> {
+  const { delivering, outbox, atMs, deadLetters, cache } = report;
+  if (!options.delivers) {
+    yield {
+      code: "no-endpoint",
+      level: "degraded",
+      message: "Nothing is delivered, as no endpoint is set",
+      hint: "Set CENTRAL_SERVER_ENDPOINT and SERVER_AUTH_TOKEN",
+    };
+  }
+  if (!cache.exists || cache.problem !== undefined) return;
+  const { failure, clockAheadMs } = delivering;
+  const waitsMs = outbox.oldestMs === undefined ? 0 : atMs - outbox.oldestMs;
+  if (options.delivers && failure !== undefined && outbox.events > 0) {
+    const lastsMs = atMs - failure.sinceMs;
+    yield {
+      code: failure.hint === undefined ? "server-unavailable" : "server-refuses",
+      // With a hint somebody has to mend something: it does not go away by itself.
+      level: failure.hint !== undefined || lastsMs > SERVER_AWAY_MS ? "failing" : "degraded",
+      message: `The LifeLog server does not take events: ${failure.reason}, for ${formatSpan(lastsMs)}`,
+      hint: failure.hint ?? "They are kept and sent when it is back: lifelog-agent doctor",
+    };
+  } else if (
+    options.delivers && report.running && waitsMs > HOUR_MS + 3 * options.sendIntervalSeconds * 1000
+  ) {
+    yield {
+      code: "backlog",
+      level: "degraded",
+      message: `${count(outbox.events, "event")} wait, the oldest for ${formatSpan(waitsMs)} (${
+        formatBytes(outbox.bytes)
+      })`,
+      hint: "It goes down by itself while the server takes them; the log says how fast",
+    };
+  }
+  if (clockAheadMs !== undefined && Math.abs(clockAheadMs) > MAX_SKEW_MS) {
+    yield {
+      code: "clock-skew",
+      level: "degraded",
+      message: `This device's clock is ${formatSpan(Math.abs(clockAheadMs))} ${
+        clockAheadMs > 0 ? "behind" : "ahead of"
+      } the server's`,
+      hint: "Set this device's clock: events carry its times",
+    };
+  }
+  if (deadLetters > 0) {
+    yield {
+      code: "dead-letters",
+      level: "degraded",
+      message: `The server did not accept ${count(deadLetters, "event")}: kept in the dead letters`,
+      hint: "See why: lifelog-agent dead-letters",
+    };
+  }
+}
+
+function count(number: number, noun: string): string {
+  return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
+}
+
+function ago(ms: number): string {
+  return `${formatSpan(ms)} ago`;
+}

@@ -1,0 +1,55 @@
+/**
+ * Writes a span of time with its one or two largest units.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { formatSpan } from "./words.ts";
+ *
+ * assert.equal(formatSpan(42_000), "42 s");
+ * assert.equal(formatSpan(3_900_000), "1 h 5 min");
+ * ```
+ */
+export function formatSpan(ms: number): string {
+  const seconds = Math.max(0, Math.round(ms / 1000));
+  if (seconds < 60) return `${seconds} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  const two = (large: number, unit: string, small: number, smallUnit: string) =>
+    small === 0 ? `${large} ${unit}` : `${large} ${unit} ${small} ${smallUnit}`;
+  if (hours < 24) return two(hours, "h", minutes % 60, "min");
+  return two(Math.floor(hours / 24), "d", hours % 24, "h");
+}
+
+/**
+ * Writes a number of bytes in the unit that fits, as file managers do.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { formatBytes } from "./words.ts";
+ *
+ * assert.equal(formatBytes(512), "512 B");
+ * assert.equal(formatBytes(1_500_000), "1.5 MB");
+ * ```
+ */
+export function formatBytes(bytes: number): string {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let value = bytes;
+  let unit = 0;
+  while (value >= 999.5 && unit < units.length - 1) {
+    value /= 1000;
+    unit++;
+  }
+  return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
+}
+
+/** Writes a time in the clock of this place: `14:05` today, `2026-01-31 14:05` otherwise. */
+export function formatTime(ms: number, nowMs: number): string {
+  const pad = (n: number) => String(n).padStart(2, "0");
+  const day = (d: Date) => `${d.getFullYear()}-${pad(d.getMonth() + 1)}-${pad(d.getDate())}`;
+  const date = new Date(ms);
+  const time = `${pad(date.getHours())}:${pad(date.getMinutes())}`;
+  return day(date) === day(new Date(nowMs)) ? time : `${day(date)} ${time}`;
+}

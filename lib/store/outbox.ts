@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import { SealError } from "../errors.ts";
 import type { OutboxEntry } from "../event.ts";
 import type { Stored } from "./cipher.ts";
@@ -8,8 +9,11 @@ const ADD_MANY = "INSERT INTO outbox (bucket_id, start_us, digest, duration, cac
 const ADD_MANY_AT =
   "INSERT INTO outbox (bucket_id, start_us, digest, duration, cached_at_ms, body, seq) VALUES";
 const LAST_SEQ = "SELECT seq FROM sqlite_sequence WHERE name = 'outbox'";
-const PEEK = "SELECT seq, bucket_id AS bucketId, body FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?";
+const SIZES = "SELECT seq, octet_length(body) AS bytes FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?";
+const PEEK =
+  "SELECT seq, bucket_id AS bucketId, body FROM outbox WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?";
 const DELETE = "DELETE FROM outbox WHERE seq = ?";
+const DELETE_MANY = "DELETE FROM outbox WHERE seq IN (SELECT value FROM json_each(?))";
 const WITHDRAW = "DELETE FROM outbox WHERE bucket_id = ? AND start_us = ? AND digest = ? AND duration = ?";
 const FIND_VERSION =
   "SELECT seq FROM outbox WHERE bucket_id = ? AND start_us = ? AND digest = ? AND duration = ?";
@@ -62,10 +66,13 @@ export function addAllToOutbox(
  * larger. One that was damaged on the disk, so that its seal no longer fits, is moved to the dead letters.
  */
 export function peekOutbox(db: Database, afterSeq: number, limit: number, maxBytes: number): OutboxEntry[] {
+  const untilSeq = lastWithin(db, afterSeq, limit, maxBytes);
   const batch: OutboxEntry[] = [];
   let bytes = 0;
   const damaged: number[] = [];
-  for (const row of db.all<{ seq: number; bucketId: number; body: Stored }>(PEEK, afterSeq, limit)) {
+  for (
+    const row of db.all<{ seq: number; bucketId: number; body: Stored }>(PEEK, afterSeq, untilSeq, limit)
+  ) {
     const { seq } = row;
     let body: string;
     try {
@@ -76,7 +83,7 @@ export function peekOutbox(db: Database, afterSeq: number, limit: number, maxByt
       continue;
     }
     // Non-ASCII characters take up to three bytes for each UTF-16 unit.
-    bytes += new TextEncoder().encode(body).length + 1;
+    bytes += Buffer.byteLength(body) + 1;
     if (bytes > maxBytes && batch.length > 0) break;
     batch.push({ seq, body });
   }
@@ -85,11 +92,24 @@ export function peekOutbox(db: Database, afterSeq: number, limit: number, maxByt
   return batch.length > 0 ? batch : peekOutbox(db, afterSeq, limit, maxBytes);
 }
 
-/** Removes delivered entries in one transaction. */
+/**
+ * Up to where the entries fit: a look at their sizes reads no body, and without it a few large ones would bring
+ * hundreds of them into memory for each request. What is stored of a body is never shorter than the body.
+ */
+function lastWithin(db: Database, afterSeq: number, limit: number, maxBytes: number): number {
+  let untilSeq = afterSeq;
+  let left = maxBytes;
+  for (const { seq, bytes } of db.all<{ seq: number; bytes: number }>(SIZES, afterSeq, limit)) {
+    left -= bytes + 1;
+    if (left < 0 && untilSeq > afterSeq) break;
+    untilSeq = seq;
+  }
+  return untilSeq;
+}
+
+/** Removes delivered entries, and no others, in one transaction. */
 export function removeFromOutbox(db: Database, entries: readonly OutboxEntry[]): void {
-  db.transaction(() => {
-    for (const { seq } of entries) db.run(DELETE, seq);
-  });
+  db.transaction(() => db.run(DELETE_MANY, JSON.stringify(entries.map(({ seq }) => seq))));
 }
 
 /** Takes a version back that is still unsent; tells whether there was one. */

@@ -159,3 +159,10 @@ Deno.test("outboxDepth() tells what a count of the rows does, after every kind o
   db.run("DELETE FROM outbox");
   check(0);
 });
+
+Deno.test("removeFromOutbox() leaves an entry alone that stands between those that were delivered", () => {
+  using db = outbox(":memory:", ["a", "b", "c", "d"]);
+  const [first, , third] = peekOutbox(db, -1, 3, 100);
+  removeFromOutbox(db, [first!, third!]);
+  assert.deepEqual(bodiesOf(db), ["b", "d"]);
+});

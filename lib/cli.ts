@@ -117,6 +117,7 @@ function contextOf(
     loadSettings: () => loadSettings({ ...config, flags, env }),
     env,
     print,
+    colors: (env("NO_COLOR") ?? "") === "" && Deno.stdout.isTerminal(),
     terminate,
     program,
     source,

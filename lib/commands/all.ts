@@ -1,8 +1,9 @@
 import type { CommandSpec } from "./command.ts";
+import { status } from "./status.ts";
 import { start } from "./start.ts";
 
 /** What the program does when no command is named: it is the agent. */
 export const MAIN_COMMAND: CommandSpec = start;
 
 /** Every command, in the order of the help. */
-export const COMMANDS: readonly CommandSpec[] = [];
+export const COMMANDS: readonly CommandSpec[] = [status];

@@ -27,6 +27,8 @@ export interface CommandContext extends Parts {
   readonly env: Env;
   /** Writes a line to the standard output. */
   readonly print: (line: string) => void;
+  /** Whether what is printed may have colours: it goes to a terminal, and nobody set NO_COLOR. */
+  readonly colors: boolean;
   /** Ends the process at once. */
   readonly terminate: (code: number) => void;
   /** The whole command line as it is declared, for what is made from it. */

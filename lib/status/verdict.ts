@@ -1,3 +1,4 @@
+import type { Failure } from "../store/health.ts";
 import type { BucketReport, Report } from "./report.ts";
 import { formatBytes, formatSpan } from "./words.ts";
 
@@ -124,11 +125,11 @@ function* judgeCollecting(report: Report, options: VerdictOptions): Iterable<Fin
   const { failure, okAtMs } = collecting;
   if (!cache.exists || cache.problem !== undefined) return;
   if (failure !== undefined) {
-    const lastsMs = atMs - failure.sinceMs;
+    const lastsMs = (running ? atMs : failure.atMs) - failure.sinceMs;
     yield {
       code: "collecting-fails",
       level: lastsMs > PASSING_MS ? "failing" : "degraded",
-      message: `${failure.reason}, for ${formatSpan(lastsMs)}`,
+      message: `${failure.reason}, ${lasting(failure, report)}`,
       hint: failure.hint ?? "Check that ActivityWatch and its watchers run: lifelog-agent doctor",
     };
   } else if (running) {
@@ -182,7 +183,7 @@ function* judgeWatchers(buckets: readonly BucketReport[], current: boolean): Ite
 }
 
 function* judgeDelivering(report: Report, options: VerdictOptions): Iterable<Finding> {
-  const { delivering, outbox, atMs, deadLetters, cache } = report;
+  const { running, delivering, outbox, atMs, deadLetters, cache } = report;
   if (!options.delivers) {
     yield {
       code: "no-endpoint",
@@ -195,16 +196,16 @@ function* judgeDelivering(report: Report, options: VerdictOptions): Iterable<Fin
   const { failure, clockAheadMs } = delivering;
   const waitsMs = outbox.oldestMs === undefined ? 0 : atMs - outbox.oldestMs;
   if (options.delivers && failure !== undefined && outbox.events > 0) {
-    const lastsMs = atMs - failure.sinceMs;
+    const lastsMs = (running ? atMs : failure.atMs) - failure.sinceMs;
     yield {
       code: failure.hint === undefined ? "server-unavailable" : "server-refuses",
       // With a hint somebody has to mend something: it does not go away by itself.
       level: failure.hint !== undefined || lastsMs > SERVER_AWAY_MS ? "failing" : "degraded",
-      message: `The LifeLog server does not take events: ${failure.reason}, for ${formatSpan(lastsMs)}`,
+      message: `The LifeLog server does not take events: ${failure.reason}, ${lasting(failure, report)}`,
       hint: failure.hint ?? "They are kept and sent when it is back: lifelog-agent doctor",
     };
   } else if (
-    options.delivers && report.running && waitsMs > HOUR_MS + 3 * options.sendIntervalSeconds * 1000
+    options.delivers && running && waitsMs > HOUR_MS + 3 * options.sendIntervalSeconds * 1000
   ) {
     yield {
       code: "backlog",
@@ -233,6 +234,12 @@ function* judgeDelivering(report: Report, options: VerdictOptions): Iterable<Fin
       hint: "See why: lifelog-agent dead-letters",
     };
   }
+}
+
+/** For how long a failure has gone on; where nobody tries any more, when it was seen. */
+function lasting({ sinceMs, atMs: lastMs }: Failure, { running, atMs }: Report): string {
+  if (!running) return `when last tried, ${ago(atMs - lastMs)}`;
+  return atMs - sinceMs < 1000 ? "just now" : `for ${formatSpan(atMs - sinceMs)}`;
 }
 
 function count(number: number, noun: string): string {

@@ -53,3 +53,27 @@ export function formatTime(ms: number, nowMs: number): string {
   const time = `${pad(date.getHours())}:${pad(date.getMinutes())}`;
   return day(date) === day(new Date(nowMs)) ? time : `${day(date)} ${time}`;
 }
+
+/** Writes a whole number with its thousands apart. */
+export function formatNumber(number: number): string {
+  return number.toLocaleString("en");
+}
+
+const SGR = { green: 32, yellow: 33, red: 31, dim: 2 } as const;
+
+/** A colour that every terminal has. */
+export type Colour = keyof typeof SGR;
+
+/** Gives a text a colour, where colours are wanted. */
+export function paint(text: string, colour: Colour, colors: boolean): string {
+  return colors ? `\x1b[${SGR[colour]}m${text}\x1b[0m` : text;
+}
+
+/** Sets rows under one another in columns, two blanks apart; the last one is as long as it is. */
+export function table(rows: readonly (readonly string[])[]): string {
+  const widths: number[] = [];
+  for (const row of rows) row.forEach((cell, i) => widths[i] = Math.max(widths[i] ?? 0, cell.length));
+  return rows.map((row) =>
+    row.map((cell, i) => i === row.length - 1 ? cell : cell.padEnd(widths[i]!)).join("  ").trimEnd()
+  ).join("\n");
+}

@@ -1,0 +1,68 @@
+import assert from "node:assert/strict";
+import { takeLock } from "../../lib/lock.ts";
+import { eventHoursAgo, Program } from "./program.ts";
+
+async function codes(program: Program): Promise<[number, string[]]> {
+  const { code, text } = await program.run("status", "--json");
+  return [code, JSON.parse(text).verdict.findings.map((f: { code: string }) => f.code)];
+}
+
+Deno.test("status tells a person that all is well while an agent runs, and shows no content", async () => {
+  await using program = new Program();
+  program.events = [eventHoursAgo(3), eventHoursAgo(0.1)];
+  assert.equal((await program.run("--once")).code, 0);
+  using _agent = takeLock(`${program.cachePath}.lock`);
+  const { code, text } = await program.run("status");
+  assert.match(text, /^WELL {2}All well: recorded and delivered, read 0 s ago\n/);
+  assert.equal(code, 0);
+  assert.match(text, /\nWaiting +nothing\n/);
+  assert.match(text, /\naw-watcher-window_h +[-\d:]+ +0 s +[-\d:]+ +0$/);
+  assert.doesNotMatch(text, /canary/);
+});
+
+Deno.test("status says what fails, with exit code 2, and what is behind it", async () => {
+  await using program = new Program();
+  program.events = [eventHoursAgo(3), eventHoursAgo(2)];
+  program.answer = {
+    kind: "refused",
+    reason: "it answered 401",
+    status: 401,
+    hint: "Check SERVER_AUTH_TOKEN",
+  };
+  assert.equal((await program.run("--once")).code, 1);
+  {
+    using _agent = takeLock(`${program.cachePath}.lock`);
+    const { code, text } = await program.run("status");
+    assert.equal(code, 2);
+    assert.match(text, /^FAILING {2}The LifeLog server does not take events: it answered 401/);
+    assert.match(text, /\n {4}Check SERVER_AUTH_TOKEN\n/);
+    assert.match(text, /\nWaiting +2 events \(\d+ B\), the oldest for 0 s\n/);
+  }
+  // What comes to be well is no longer a fault.
+  program.answer = { kind: "delivered" };
+  assert.equal((await program.run("--once")).code, 0);
+  assert.deepEqual(await codes(program), [1, ["not-running"]]);
+});
+
+Deno.test("status sees ActivityWatch down, missing buckets, a wrong clock and dead letters", async () => {
+  await using program = new Program();
+  program.events = [eventHoursAgo(3), eventHoursAgo(2)];
+  program.down = true;
+  await program.run("--once");
+  assert.deepEqual(await codes(program), [1, ["not-running", "collecting-fails"]]);
+  program.down = false;
+  program.buckets = [];
+  await program.run("--once");
+  assert.match((await program.run("status")).text, /no window, afk or web bucket/);
+  program.buckets = [{ id: "w", type: "currentwindow", hostname: "h", created: "" }];
+  program.answer = { kind: "rejected", reason: "it answered 422", status: 422, indices: [0] };
+  program.clockAheadMs = 600_000;
+  await program.run("--once");
+  assert.deepEqual(await codes(program), [1, ["not-running", "clock-skew", "dead-letters"]]);
+});
+
+Deno.test("status looks at the cache without a trace of itself, and takes no lock from an agent", async () => {
+  await using program = new Program();
+  assert.equal((await program.run("status")).code, 2);
+  assert.deepEqual([...Deno.readDirSync(program.folder)], []);
+});

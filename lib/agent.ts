@@ -1,7 +1,7 @@
 import { getLogger } from "@logtape/logtape";
 import type { Collector, CollectResult } from "./collector.ts";
 import type { Deliverer, DrainResult } from "./deliverer.ts";
-import { SourceError } from "./errors.ts";
+import { SourceError, StoreError } from "./errors.ts";
 import type { Bucket, Source } from "./event.ts";
 import type { RepeatGate } from "./log.ts";
 import { startSchedule, turnAfterMs } from "./schedule.ts";
@@ -11,6 +11,9 @@ import { deadLetterCount, outboxDepth } from "./store/outbox.ts";
 
 /** How long the list of buckets is good for, in milliseconds: aw-server looks into each of them to make it. */
 const BUCKETS_TTL_MS = 10 * 60_000;
+/** How often the whole cache is looked at for damage, and up to which size, for it is not quick. */
+const CHECK_EVERY_MS = 24 * 3_600_000;
+const CHECK_MAX_BYTES = 256 * 1024 * 1024;
 /** Free pages given back to the disk after a drain, at most. */
 const SHRINK_PAGES = 2048;
 /** How long a request in flight may still take once the agent was asked to stop, in milliseconds. */
@@ -29,6 +32,8 @@ export interface AgentOptions {
   /** Absent when no endpoint is set: collect only. */
   readonly deliverer?: Deliverer | undefined;
   readonly repeats: RepeatGate;
+  /** Told after each drain that left nothing waiting. */
+  readonly onEmptied?: () => void;
   /** How often ActivityWatch is read, in seconds. Default: 60. */
   readonly collectionIntervalSeconds?: number;
   /** How often the cache is sent, in seconds. Default: 300. */
@@ -53,12 +58,16 @@ export interface OnceResult {
 
 /** The agent: two loops, of which one collects and one delivers. Nothing else moves data. */
 export interface Agent {
-  /** One pass over all buckets and one drain of the outbox. */
+  /**
+   * One pass over all buckets and one drain of the outbox.
+   * @throws {StoreError} of the fault `corrupt` when the cache is damaged
+   */
   once(signal: AbortSignal): Promise<OnceResult>;
   /**
    * Collects and delivers on their schedules until `signal` is aborted. Then it ends within 10 s: a page is
    * committed or not, a request in flight is finished, or given up and sent again the same to the byte at the
    * next start.
+   * @throws {StoreError} of the fault `corrupt` when the cache is damaged; other faults of it are waited out
    */
   run(signal: AbortSignal): Promise<void>;
 }
@@ -71,6 +80,7 @@ export function createAgent(options: AgentOptions): Agent {
     collector,
     deliverer,
     repeats,
+    onEmptied,
     collectionIntervalSeconds = 60,
     sendIntervalSeconds = 300,
     splay = 0,
@@ -80,6 +90,8 @@ export function createAgent(options: AgentOptions): Agent {
   } = options;
   let buckets: readonly Bucket[] = [];
   let listedAtMs = -Infinity;
+  // The start has just looked at it.
+  let checkedAtMs = monotonicMs();
   /** The loops run: what fails now is tried again by itself. */
   let running = false;
 
@@ -104,6 +116,7 @@ export function createAgent(options: AgentOptions): Agent {
       if (line !== undefined) log.info("{line}", { line });
       return result;
     } catch (error) {
+      if (isDamage(error)) throw error;
       if (signal.aborted) return undefined;
       if (error instanceof SourceError) {
         const { message: reason, status } = error;
@@ -209,6 +222,7 @@ export function createAgent(options: AgentOptions): Agent {
         });
         db.shrink(SHRINK_PAGES);
       }
+      if (failure === undefined && outboxDepth(db) === 0) onEmptied?.();
       if (result.dead > 0) {
         log.error("The server does not accept {dead} events: moved to the dead letters ({all} in all)", {
           dead: result.dead,
@@ -236,11 +250,34 @@ export function createAgent(options: AgentOptions): Agent {
     };
   }
 
-  async function run(signal: AbortSignal): Promise<void> {
+  /** Where damage stays unseen, what is collected into it is lost with it. */
+  function checkCache(): void {
+    if (monotonicMs() - checkedAtMs < CHECK_EVERY_MS || db.usedBytes() > CHECK_MAX_BYTES) return;
+    db.check();
+    checkedAtMs = monotonicMs();
+  }
+
+  async function run(outer: AbortSignal): Promise<void> {
+    const ending = new AbortController();
+    const signal = AbortSignal.any([outer, ending.signal]);
     using stop = graceful(signal);
     running = true;
-    const collectTurn = async () => void await collect(signal);
-    const deliverTurn = async () => {
+    let damage: unknown;
+    /** Ends both loops where the cache is damaged. */
+    const turn = (work: () => Promise<unknown>) => async () => {
+      try {
+        await work();
+      } catch (error) {
+        if (!isDamage(error)) throw error;
+        damage ??= error;
+        ending.abort(error);
+      }
+    };
+    const collectTurn = turn(async () => {
+      await guarded("cache", signal, () => Promise.resolve(checkCache()));
+      await collect(signal);
+    });
+    const deliverTurn = turn(async () => {
       if (deliverer !== undefined && deliverer.pauseMs() > 0) {
         log.debug("The server is left alone for {seconds} s more", {
           seconds: Math.ceil(deliverer.pauseMs() / 1000),
@@ -248,7 +285,7 @@ export function createAgent(options: AgentOptions): Agent {
         return;
       }
       await deliver(signal, stop.signal);
-    };
+    });
     await collectTurn();
     const loops = [
       schedule({
@@ -267,6 +304,7 @@ export function createAgent(options: AgentOptions): Agent {
       );
     }
     await Promise.all(loops);
+    if (damage !== undefined) throw damage;
   }
 
   return { once, run };
@@ -317,6 +355,14 @@ function report(bucket: Bucket, result: CollectResult): void {
   }
 }
 
+/** Damage cannot be waited out: the cache must be made anew. */
+function isDamage(error: unknown): boolean {
+  return error instanceof StoreError && error.fault === "corrupt";
+}
+
 function describe(error: unknown): string {
+  if (error instanceof StoreError) {
+    return error.hint === undefined ? error.message : `${error.message}. ${error.hint}`;
+  }
   return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
 }

@@ -20,9 +20,26 @@ export class AlreadyRunningError extends UserError {
   override readonly name = "AlreadyRunningError";
 }
 
+/** What is wrong with the cache, by what can be done about it. */
+export type StoreFault =
+  /** The disk has no room: what is in the cache stays, and writing goes on when there is room again. */
+  | "full"
+  /** Another program holds the file. */
+  | "locked"
+  /** The file is damaged: it is put aside and made anew. */
+  | "corrupt"
+  /** It cannot be opened, read or written for another reason. */
+  | "other";
+
 /** The cache cannot be opened, read or written. */
 export class StoreError extends UserError {
   override readonly name = "StoreError";
+  readonly fault: StoreFault;
+
+  constructor(message: string, options: ErrorOptions & { hint?: string; fault?: StoreFault } = {}) {
+    super(message, options);
+    this.fault = options.fault ?? "other";
+  }
 }
 
 /** The cache is encrypted and its key is missing, wrong, or not safe to use. Nothing is lost by it. */

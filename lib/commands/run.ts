@@ -37,7 +37,7 @@ export interface RunOptions {
 /**
  * Runs the agent until it is done or told to end.
  * @returns the exit code
- * @throws {Error} when the cache cannot be written at the start
+ * @throws {StoreError} when the cache cannot be written at the start, or when it is found to be damaged
  */
 export async function run(options: RunOptions): Promise<ExitCode> {
   const { settings, db, sink, once, progress, signal } = options;
@@ -78,11 +78,14 @@ export async function run(options: RunOptions): Promise<ExitCode> {
 /** The pipeline: source → settle → filters → encode → cache → batch → sink. */
 function assemble(options: RunOptions): Agent {
   const { settings, deviceId, db, source, filters, sink, once, progress } = options;
+  const collectFromUs = collectFrom(db, options.sinceUs, Date.now());
+  const mark = createMarkKeeper(db);
+  mark.begin();
   const collector = createCollector({
     db,
     source,
     filters,
-    collectFromUs: collectFrom(db, options.sinceUs, Date.now()),
+    collectFromUs,
     settleSeconds: settings.settleSeconds,
     trustAge: once,
     onPage: showCollecting(progress),
@@ -118,6 +121,7 @@ function assemble(options: RunOptions): Agent {
     collector,
     deliverer,
     repeats: createRepeatGate({ now: Date.now }),
+    onEmptied: mark.keep,
     collectionIntervalSeconds: settings.collectionIntervalSeconds,
     sendIntervalSeconds: settings.sendIntervalSeconds,
     splay: splayOf(deviceId),

@@ -1,6 +1,7 @@
 import { getLogger } from "@logtape/logtape";
 import { dirname } from "node:path";
 import metadata from "../../deno.json" with { type: "json" };
+import { StoreError } from "../errors.ts";
 import type { ExitCode } from "../exit_codes.ts";
 import { takeLock } from "../lock.ts";
 import { configureLogging } from "../log.ts";
@@ -8,10 +9,14 @@ import { deviceIdFile, makePrivateFile, makePrivateFolder, readOrCreateDeviceId 
 import { createProgress } from "../progress.ts";
 import { listenForStop } from "../signals.ts";
 import { parseSince } from "../since.ts";
-import { openDatabase } from "../store/database.ts";
+import { type CacheLoss, openCache } from "../store/recover.ts";
+import { MS_US } from "../time.ts";
 import { noteStarted, noteStopped } from "../store/health.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { run } from "./run.ts";
+
+/** A cache that is damaged this often in one run is on a disk that fails. */
+const MAX_DAMAGES = 3;
 
 /** The agent itself: for good, or with `--once`. */
 export const start: CommandSpec = {
@@ -48,7 +53,6 @@ async function open(context: CommandContext): Promise<ExitCode> {
   makePrivateFolder(dirname(settings.cachePath));
   using _lock = takeLock(`${settings.cachePath}.lock`);
   makePrivateFile(settings.cachePath);
-  using db = openDatabase(settings.cachePath);
   const deviceId = settings.deviceId ?? readOrCreateDeviceId(deviceIdFile(settings.cachePath));
   const skipped = new Set<string>();
   const onSkipped = (bucket: string) => {
@@ -60,21 +64,48 @@ async function open(context: CommandContext): Promise<ExitCode> {
     terminate,
     onStop: (name) => log.info("{name}: stopping; once more to leave at once", { name }),
   });
-  note(() => noteStarted(db, { pid: Deno.pid, version: metadata.version, startedMs: Date.now() }));
-  const code = await run({
-    settings,
-    deviceId,
-    db,
-    source: context.source(settings, onSkipped),
-    filters: context.filters(settings),
-    sink: context.sink(settings, deviceId),
-    once: options.once === true,
-    sinceUs,
-    progress,
-    signal: stop.signal,
-  });
-  note(() => noteStopped(db, Date.now()));
-  return code;
+  let damage: StoreError | undefined;
+  for (let times = 1;; times++) {
+    const cache = openCache(settings.cachePath, damage === undefined ? {} : { damage });
+    using db = cache.db;
+    if (cache.loss !== undefined) tellOfLoss(cache.loss);
+    note(() => noteStarted(db, { pid: Deno.pid, version: metadata.version, startedMs: Date.now() }));
+    try {
+      const code = await run({
+        settings,
+        deviceId,
+        db,
+        source: context.source(settings, onSkipped),
+        filters: context.filters(settings),
+        sink: context.sink(settings, deviceId),
+        once: options.once === true,
+        sinceUs,
+        progress,
+        signal: stop.signal,
+      });
+      note(() => noteStopped(db, Date.now()));
+      return code;
+    } catch (error) {
+      const again = error instanceof StoreError && error.fault === "corrupt" && times < MAX_DAMAGES;
+      if (!again || stop.signal.aborted) throw error;
+      damage = error;
+    }
+  }
+}
+
+/** Says loudly what became of a cache that was damaged or gone. */
+function tellOfLoss({ finding, copy, againFromUs, knownBy, salvaged }: CacheLoss): void {
+  const from = new Date(againFromUs / MS_US).toISOString().slice(0, 16).replace("T", " ");
+  getLogger(["lifelog-agent"]).error(
+    "{finding}. {copy}Everything since {from} UTC is collected again from ActivityWatch{kept}; what the server has already it keeps once{doubt}",
+    {
+      finding,
+      copy: copy === undefined ? "" : `The damaged file is kept as "${copy}". `,
+      from,
+      kept: salvaged === 0 ? "" : `, and ${salvaged} events were saved from the damaged file`,
+      doubt: knownBy === "mark" ? "" : ". What was collected before that by --since: run it once more",
+    },
+  );
 }
 
 /** A full disk is no reason not to run: what is noted is only for the eye. */

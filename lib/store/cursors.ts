@@ -13,7 +13,10 @@ const STATES = `SELECT id, name, type, read_at_ms AS readAtMs, newest_start_us A
 const INTERVALS =
   "SELECT from_us AS fromUs, to_us AS toUs FROM coverage WHERE bucket_id = ? ORDER BY from_us";
 const DROP_INTERVALS = "DELETE FROM coverage WHERE bucket_id = ? AND from_us >= ? AND from_us <= ?";
-const ADD_INTERVAL = "INSERT INTO coverage (bucket_id, from_us, to_us) VALUES (?, ?, ?)";
+// The binding gives numbers as floats, in which the sum would be rounded.
+const ADD_INTERVAL = `INSERT INTO coverage (bucket_id, from_us, to_us, residue)
+  SELECT id, from_us, to_us, (id + 3 * from_us + 7 * to_us) % 2147483647
+  FROM (SELECT CAST(? AS INTEGER) AS id, CAST(? AS INTEGER) AS from_us, CAST(? AS INTEGER) AS to_us)`;
 
 /** A bucket as the cache knows it. */
 export interface BucketRow {

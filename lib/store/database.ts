@@ -1,5 +1,5 @@
 import { DatabaseSync, type StatementSync } from "node:sqlite";
-import { StoreError } from "../errors.ts";
+import { StoreError, type StoreFault } from "../errors.ts";
 import { type Cipher, LOCKED, PLAIN } from "./cipher.ts";
 
 /**
@@ -146,6 +146,22 @@ export const MIGRATIONS: readonly string[] = [
   -- From where on no gap was left to read then.
   ALTER TABLE bucket ADD COLUMN filled_from_us INTEGER;
   `,
+  `
+  -- The CRC-32 of the body: SQLite has none of its own, and a body with a flipped bit would be another event.
+  ALTER TABLE outbox ADD COLUMN crc INTEGER;
+  ALTER TABLE dead_letter ADD COLUMN crc INTEGER;
+  -- The same for how far collection got, where a flipped bit would leave events out: SQLite checks it with the rest.
+  CREATE TABLE covered (
+    bucket_id INTEGER NOT NULL REFERENCES bucket (id),
+    from_us INTEGER NOT NULL,
+    to_us INTEGER NOT NULL,
+    residue INTEGER NOT NULL CHECK (residue = (bucket_id + 3 * from_us + 7 * to_us) % 2147483647),
+    PRIMARY KEY (bucket_id, from_us)
+  ) WITHOUT ROWID, STRICT;
+  INSERT INTO covered SELECT *, (bucket_id + 3 * from_us + 7 * to_us) % 2147483647 FROM coverage;
+  DROP TABLE coverage;
+  ALTER TABLE covered RENAME TO coverage;
+  `,
 ];
 
 /** How many rows one statement inserts. */
@@ -184,19 +200,37 @@ export class Database implements Disposable {
     return statement;
   }
 
-  /** Runs a statement and tells how many rows it changed. */
+  /** Does what `work` does, and says in our words what SQLite finds wrong with the file. */
+  #told<T>(doing: "read" | "write", work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      throw isSqliteError(error) ? storeError(doing, this.path, error) : error;
+    }
+  }
+
+  /**
+   * Runs a statement and tells how many rows it changed.
+   * @throws {StoreError} when the cache cannot be written
+   */
   run(sql: string, ...values: SqlValue[]): number {
-    return Number(this.#prepare(sql).run(...values).changes);
+    return this.#told("write", () => Number(this.#prepare(sql).run(...values).changes));
   }
 
-  /** Reads the first row, if there is one. */
+  /**
+   * Reads the first row, if there is one.
+   * @throws {StoreError} when the cache cannot be read
+   */
   get<T = Row>(sql: string, ...values: SqlValue[]): T | undefined {
-    return this.#prepare(sql).get(...values) as T | undefined;
+    return this.#told("read", () => this.#prepare(sql).get(...values) as T | undefined);
   }
 
-  /** Reads all rows. */
+  /**
+   * Reads all rows.
+   * @throws {StoreError} when the cache cannot be read
+   */
   all<T = Row>(sql: string, ...values: SqlValue[]): T[] {
-    return this.#prepare(sql).all(...values) as T[];
+    return this.#told("read", () => this.#prepare(sql).all(...values) as T[]);
   }
 
   /**
@@ -213,12 +247,15 @@ export class Database implements Disposable {
     for (const row of rows.slice(at)) this.run(`${insert} ${tuple}`, ...row);
   }
 
-  /** Runs `work` in one transaction: all of its writes are kept, or none when it throws. */
+  /**
+   * Runs `work` in one transaction: all of its writes are kept, or none when it throws.
+   * @throws {StoreError} when the cache cannot be written
+   */
   transaction<T>(work: () => T): T {
-    this.#db.exec("BEGIN IMMEDIATE");
+    this.#told("write", () => this.#db.exec("BEGIN IMMEDIATE"));
     try {
       const result = work();
-      this.#db.exec("COMMIT");
+      this.#told("write", () => this.#db.exec("COMMIT"));
       return result;
     } catch (error) {
       // A full disk makes SQLite roll back by itself, so that there may be nothing left to roll back.
@@ -231,7 +268,23 @@ export class Database implements Disposable {
 
   /** Gives free pages back to the file system, at most `pages` of them (4 KiB each). */
   shrink(pages: number): void {
-    this.#db.exec(`PRAGMA incremental_vacuum(${Math.trunc(pages)})`);
+    this.#told("write", () => this.#db.exec(`PRAGMA incremental_vacuum(${Math.trunc(pages)})`));
+  }
+
+  /** How many bytes of the file hold something. */
+  usedBytes(): number {
+    const pragma = (name: string) => Number(Object.values(this.get(`PRAGMA ${name}`) ?? {})[0] ?? 0);
+    return (pragma("page_count") - pragma("freelist_count")) * pragma("page_size");
+  }
+
+  /**
+   * Looks at the whole file.
+   * @throws {StoreError} of the fault `corrupt` when it is damaged
+   */
+  check(): void {
+    const result = this.all<Record<string, string>>("PRAGMA integrity_check(1)");
+    const finding = Object.values(result[0] ?? {})[0];
+    if (finding !== "ok") throw corruption(this.path, `its integrity check says "${finding}"`);
   }
 
   /** Overwrites with zeros what is deleted from now on. */
@@ -250,8 +303,52 @@ export class Database implements Disposable {
 
   [Symbol.dispose](): void {
     this.#statements.clear();
-    this.#db.close();
+    try {
+      this.#db.close();
+    } catch (error) {
+      // Closing writes what the log holds into the file: where that fails, the log is there for the next start.
+      if (!isSqliteError(error)) throw error;
+    }
   }
+}
+
+/** The error for a cache that is damaged. */
+export function corruption(path: string, finding: string, cause?: unknown): StoreError {
+  return new StoreError(`The cache "${path}" is damaged: ${finding}`, {
+    fault: "corrupt",
+    hint: "Start the agent: it puts the damaged file aside and collects again what may be missing",
+    cause,
+  });
+}
+
+function isSqliteError(error: unknown): error is Error {
+  return error instanceof Error && (error as { code?: string }).code === "ERR_SQLITE_ERROR";
+}
+
+/** By SQLite's words: its binding gives the number of an error only sometimes. */
+const FAULTS: readonly [RegExp, StoreFault, hint: string][] = [
+  [/disk is full/, "full", "Free some space on its disk; nothing is lost, and it goes on by itself"],
+  [
+    /is locked/,
+    "locked",
+    "Another program holds it open, such as a database browser or a backup: close that",
+  ],
+  [/readonly/, "other", "Check that you may write to it and to its folder"],
+  [/disk I\/O error/, "other", "Check the disk that it is on"],
+];
+
+function storeError(doing: "open" | "read" | "write", path: string, error: Error): StoreError {
+  if (/malformed|not a database/.test(error.message)) return corruption(path, error.message, error);
+  const [, fault, hint] = FAULTS.find(([words]) => words.test(error.message)) ?? [
+    undefined,
+    "other" as const,
+    "Check that LOCAL_CACHE_DB_PATH names a file in a folder that you may write to, on a disk with free space",
+  ];
+  return new StoreError(`Cannot ${doing} the cache "${path}": ${error.message}`, {
+    cause: error,
+    fault,
+    hint,
+  });
 }
 
 /** What {@link openDatabase} may be told. */
@@ -283,13 +380,11 @@ export function openDatabase(path: string, options: OpenDatabaseOptions = {}): D
     const encrypted = db.prepare("SELECT 1 FROM data_key LIMIT 1").get() !== undefined;
     return new Database(db, path, encrypted ? LOCKED : PLAIN);
   } catch (error) {
-    db?.close();
+    try {
+      db?.close();
+    } catch { /* the first error is the one that matters */ }
     if (error instanceof StoreError) throw error;
-    throw new StoreError(`Cannot open the cache "${path}": ${message(error)}`, {
-      cause: error,
-      hint:
-        "Check that LOCAL_CACHE_DB_PATH names a file in a folder that you may write to, on a disk with free space",
-    });
+    throw storeError("open", path, error instanceof Error ? error : new Error(String(error)));
   }
 }
 
@@ -318,10 +413,13 @@ export function openDatabaseReadOnly(path: string, options: OpenDatabaseOptions 
   } catch (error) {
     db?.close();
     if (error instanceof StoreError) throw error;
-    throw new StoreError(`Cannot look into the cache "${path}": ${message(error)}`, {
-      cause: error,
-      hint: "Check that LOCAL_CACHE_DB_PATH names the agent's cache and that you may read it",
-    });
+    throw new StoreError(
+      `Cannot look into the cache "${path}": ${error instanceof Error ? error.message : error}`,
+      {
+        cause: error,
+        hint: "Check that LOCAL_CACHE_DB_PATH names the agent's cache and that you may read it",
+      },
+    );
   }
 }
 
@@ -346,10 +444,6 @@ function migrate(db: DatabaseSync, path: string, migrations: readonly string[]):
     } catch { /* the first error is the one that matters */ }
     throw error;
   }
-}
-
-function message(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 /** The version of the SQLite library inside this program. */

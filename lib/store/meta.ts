@@ -12,7 +12,9 @@ export type MetaName =
   | "collection_health"
   | "delivery_health"
   /** Which agent works on the cache, or did so last, see `health.ts`. */
-  | "agent";
+  | "agent"
+  /** What happened when the cache was last found damaged or gone, see `recover.ts`. */
+  | "cache_loss";
 
 /** Reads a value, or `undefined` when it was never set. */
 export function getMeta(db: Database, name: MetaName): string | undefined {

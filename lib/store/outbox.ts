@@ -1,17 +1,18 @@
 import { Buffer } from "node:buffer";
+import { crc32 } from "node:zlib";
 import { SealError } from "../errors.ts";
 import type { OutboxEntry } from "../event.ts";
 import type { Stored } from "./cipher.ts";
-import type { Database } from "./database.ts";
+import { corruption, type Database } from "./database.ts";
 import { tagged, type TaggedVersion, type Version } from "./ledger.ts";
 
-const ADD_MANY = "INSERT INTO outbox (bucket_id, start_us, digest, duration, cached_at_ms, body) VALUES";
+const ADD_MANY = "INSERT INTO outbox (bucket_id, start_us, digest, duration, cached_at_ms, body, crc) VALUES";
 const ADD_MANY_AT =
   "INSERT INTO outbox (bucket_id, start_us, digest, duration, cached_at_ms, body, seq) VALUES";
 const LAST_SEQ = "SELECT seq FROM sqlite_sequence WHERE name = 'outbox'";
 const SIZES = "SELECT seq, octet_length(body) AS bytes FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?";
 const PEEK =
-  "SELECT seq, bucket_id AS bucketId, body FROM outbox WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?";
+  "SELECT seq, bucket_id AS bucketId, body, crc FROM outbox WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?";
 const DELETE = "DELETE FROM outbox WHERE seq = ?";
 const DELETE_MANY = "DELETE FROM outbox WHERE seq IN (SELECT value FROM json_each(?))";
 const WITHDRAW = "DELETE FROM outbox WHERE bucket_id = ? AND start_us = ? AND digest = ? AND duration = ?";
@@ -20,9 +21,8 @@ const FIND_VERSION =
 const DEPTH = "SELECT coalesce(sum(waiting), 0) AS events FROM bucket";
 const OLDEST = "SELECT cached_at_ms AS cachedAtMs, start_us AS startUs FROM outbox ORDER BY seq LIMIT 1";
 const BURY = `INSERT OR REPLACE INTO dead_letter
-    (seq, bucket_id, start_us, digest, duration, cached_at_ms, body, status, reason, dead_at_ms)
-  SELECT seq, bucket_id, start_us, digest, duration, cached_at_ms, body, ?, ?, ? FROM outbox WHERE seq = ?`;
-const DAMAGED = "It was damaged or changed in the cache: its seal does not fit";
+    (seq, bucket_id, start_us, digest, duration, cached_at_ms, body, crc, status, reason, dead_at_ms)
+  SELECT seq, bucket_id, start_us, digest, duration, cached_at_ms, body, crc, ?, ?, ? FROM outbox WHERE seq = ?`;
 const DEAD = "SELECT count(*) AS events FROM dead_letter";
 
 /** Appends an event's JSON to the outbox. Called inside the transaction that also notes it in the ledger. */
@@ -47,7 +47,7 @@ export function addAllToOutbox(
   const row = ({ startUs, tag, durationSeconds }: TaggedVersion) =>
     [bucketId, startUs, tag, durationSeconds, nowMs] as const;
   if (cipher.keyVersion === 0) {
-    db.insertAll(ADD_MANY, events.map(({ version, body }) => [...row(version), body]));
+    db.insertAll(ADD_MANY, events.map(({ version, body }) => [...row(version), body, crc32(body)]));
     return;
   }
   // What is sealed is bound to its place in the queue, which must be known before.
@@ -63,33 +63,45 @@ export function addAllToOutbox(
 
 /**
  * Reads the oldest entries after `afterSeq`: at most `limit`, and at most `maxBytes` of them unless the first alone is
- * larger. One that was damaged on the disk, so that its seal no longer fits, is moved to the dead letters.
+ * larger.
+ * @throws {StoreError} of the fault `corrupt` when an entry is not what was put in
  */
 export function peekOutbox(db: Database, afterSeq: number, limit: number, maxBytes: number): OutboxEntry[] {
   const untilSeq = lastWithin(db, afterSeq, limit, maxBytes);
   const batch: OutboxEntry[] = [];
   let bytes = 0;
-  const damaged: number[] = [];
-  for (
-    const row of db.all<{ seq: number; bucketId: number; body: Stored }>(PEEK, afterSeq, untilSeq, limit)
-  ) {
+  for (const row of db.all<OutboxRow>(PEEK, afterSeq, untilSeq, limit)) {
     const { seq } = row;
-    let body: string;
-    try {
-      body = db.cipher.openBody(row, row.body);
-    } catch (error) {
-      if (!(error instanceof SealError)) throw error;
-      damaged.push(seq);
-      continue;
-    }
+    const body = openEntry(db, row);
     // Non-ASCII characters take up to three bytes for each UTF-16 unit.
     bytes += Buffer.byteLength(body) + 1;
     if (bytes > maxBytes && batch.length > 0) break;
     batch.push({ seq, body });
   }
-  if (damaged.length === 0) return batch;
-  db.transaction(() => damaged.forEach((seq) => bury(db, seq, null, DAMAGED, Date.now())));
-  return batch.length > 0 ? batch : peekOutbox(db, afterSeq, limit, maxBytes);
+  return batch;
+}
+
+interface OutboxRow {
+  readonly seq: number;
+  readonly bucketId: number;
+  readonly body: Stored;
+  /** Of a body that is not sealed: a seal has its own. */
+  readonly crc: number | null;
+}
+
+/** An event that the disk changed would be another event at the server. */
+function openEntry(db: Database, row: OutboxRow): string {
+  let body: string;
+  try {
+    body = db.cipher.openBody(row, row.body);
+  } catch (error) {
+    if (!(error instanceof SealError)) throw error;
+    throw corruption(db.path, `entry ${row.seq} cannot be opened. ${error.message}`, error);
+  }
+  if (typeof row.body === "string" && row.crc !== null && crc32(body) !== row.crc) {
+    throw corruption(db.path, `the checksum of entry ${row.seq} is another than its text's`);
+  }
+  return body;
 }
 
 /**

@@ -1,0 +1,246 @@
+import { crc32 } from "node:zlib";
+import { StoreError } from "../errors.ts";
+import type { Bucket } from "../event.ts";
+import { ensureBucket } from "./cursors.ts";
+import { type Database, openDatabase, openDatabaseReadOnly, type SqlValue } from "./database.ts";
+import { addVersion } from "./ledger.ts";
+import { type Mark, markFile, readMark, restoredFromUs, restoreMark } from "./mark.ts";
+import { getMeta, setMeta } from "./meta.ts";
+import { addToOutbox } from "./outbox.ts";
+
+const DAY_MS = 86_400_000;
+/** Damaged copies that are kept; the oldest go. */
+const MAX_COPIES = 3;
+
+/** What happened to a cache that was damaged or gone, and what was done about it. */
+export interface CacheLoss {
+  readonly atMs: number;
+  /** What was found. */
+  readonly finding: string;
+  /** Where the damaged file is now; absent when it was gone. */
+  readonly copy?: string;
+  /** From where on everything is collected again, in microseconds since 1970. */
+  readonly againFromUs: number;
+  /** How that is known: from the mark, from what of the damaged file could be read, or from the age of the lock. */
+  readonly knownBy: "mark" | "damaged file" | "first start";
+  /** Waiting events and dead letters that could be read from the damaged file. */
+  readonly salvaged: number;
+}
+
+/** What {@link openCache} may be told. */
+export interface OpenCacheOptions {
+  readonly now?: () => number;
+  readonly busyTimeoutMs?: number;
+  /** What is wrong with the file, where that is known already. */
+  readonly damage?: StoreError;
+}
+
+/**
+ * Opens the cache for the agent. One that is damaged is put aside, with its copy kept, and made anew from its mark, so
+ * that ActivityWatch is read again from the earliest point of which an event may not have been delivered; so is one
+ * that is gone though its mark is there. Called by who holds the lock.
+ * @throws {StoreError} when it cannot be opened, or is of a newer version
+ */
+export function openCache(
+  path: string,
+  options: OpenCacheOptions = {},
+): { readonly db: Database; readonly loss?: CacheLoss } {
+  const { now = Date.now, damage } = options;
+  const open = () => openDatabase(path, options);
+  let finding = damage;
+  if (finding === undefined) {
+    let db: Database | undefined;
+    try {
+      db = open();
+      db.check();
+    } catch (error) {
+      db?.[Symbol.dispose]();
+      if (!(error instanceof StoreError) || error.fault !== "corrupt") throw error;
+      finding = error;
+      db = undefined;
+    }
+    if (db !== undefined) {
+      const mark = getMeta(db, "collect_from_us") === undefined ? readMark(markFile(path)) : undefined;
+      if (mark === undefined) return { db };
+      const loss: CacheLoss = {
+        atMs: now(),
+        finding: `The cache "${path}" is empty though events were collected before`,
+        againFromUs: restoredFromUs(mark),
+        knownBy: "mark",
+        salvaged: 0,
+      };
+      db.transaction(() => {
+        restoreMark(db, mark);
+        setMeta(db, "cache_loss", JSON.stringify(loss));
+      });
+      return { db, loss };
+    }
+  }
+  const copy = putAside(path, now());
+  const db = open();
+  using damaged = tryOpen(copy);
+  const loss = db.transaction((): CacheLoss => {
+    const start = startOf(path, damaged, now());
+    restoreMark(db, start.mark);
+    const loss: CacheLoss = {
+      atMs: now(),
+      finding: finding.message,
+      copy,
+      againFromUs: restoredFromUs(start.mark),
+      knownBy: start.knownBy,
+      salvaged: damaged === undefined ? 0 : salvage(damaged, db),
+    };
+    setMeta(db, "cache_loss", JSON.stringify(loss));
+    return loss;
+  });
+  return { db, loss };
+}
+
+/** Moves the file and the logs beside it to another name. */
+function putAside(path: string, nowMs: number): string {
+  const stamp = new Date(nowMs).toISOString().replace(/[-:]|\.\d+/g, "");
+  let copy = `${path}.damaged-${stamp}`;
+  for (let n = 2; exists(copy); n++) copy = `${path}.damaged-${stamp}-${n}`;
+  try {
+    // The logs first: without them the file would be one of an earlier time, and nobody would see.
+    for (const suffix of ["-wal", "-shm", ""]) {
+      if (exists(path + suffix)) Deno.renameSync(path + suffix, copy + suffix);
+    }
+  } catch (error) {
+    throw new StoreError(`Cannot put the damaged cache "${path}" aside: ${String(error)}`, {
+      cause: error,
+      hint: "Check that you may write to its folder, or move the file away",
+    });
+  }
+  forgetOldCopies(path);
+  return copy;
+}
+
+function forgetOldCopies(path: string): void {
+  try {
+    const slash = Math.max(path.lastIndexOf("/"), path.lastIndexOf("\\"));
+    const folder = slash === -1 ? "." : path.slice(0, slash);
+    const prefix = `${path.slice(slash + 1)}.damaged-`;
+    const names = [...Deno.readDirSync(folder)].map(({ name }) => name)
+      .filter((name) => name.startsWith(prefix) && !/-(wal|shm)$/.test(name)).sort();
+    for (const name of names.slice(0, -MAX_COPIES)) {
+      for (const suffix of ["", "-wal", "-shm"]) {
+        if (exists(`${folder}/${name}${suffix}`)) Deno.removeSync(`${folder}/${name}${suffix}`);
+      }
+    }
+  } catch { /* copies too many are no reason to stop */ }
+}
+
+/** From where on the lost cache has to be made again: by the mark, or else by what can be found out. */
+function startOf(
+  path: string,
+  damaged: Database | undefined,
+  nowMs: number,
+): { mark: Mark; knownBy: CacheLoss["knownBy"] } {
+  const mark = readMark(markFile(path));
+  if (mark !== undefined) return { mark, knownBy: "mark" };
+  const from = (collectFromUs: number): Mark => ({ collectFromUs, madeAtMs: nowMs, buckets: [] });
+  const kept = attempt(() => Number(damaged && getMeta(damaged, "collect_from_us"))) ?? NaN;
+  if (Number.isSafeInteger(kept)) return { mark: from(kept), knownBy: "damaged file" };
+  // The lock was made at the first start, which collected from 24 hours back.
+  const born = attempt(() => Deno.statSync(`${path}.lock`).birthtime) ?? undefined;
+  return { mark: from(((born?.getTime() ?? nowMs) - DAY_MS) * 1000), knownBy: "first start" };
+}
+
+interface KeptRow {
+  readonly seq: number;
+  readonly bucket_id: number;
+  readonly start_us: number;
+  readonly digest: Uint8Array;
+  readonly duration: number;
+  readonly cached_at_ms: number;
+  readonly body: string;
+  readonly crc: number | null;
+  readonly status?: number | null;
+  readonly reason?: string;
+  readonly dead_at_ms?: number;
+}
+
+/**
+ * Takes over the waiting events and dead letters that can be read and whose checksums hold. Most of them will be
+ * collected again as well; but ActivityWatch may no longer have all of them.
+ */
+function salvage(damaged: Database, db: Database): number {
+  const names = new Map<number, Bucket>();
+  const rows = attempt(() =>
+    damaged.all<{ id: number; name: string; type: Bucket["type"]; created: string }>(
+      "SELECT id, name, type, created FROM bucket",
+    )
+  );
+  for (const { id, name, type, created } of rows ?? []) {
+    names.set(id, { id: name, type, created, hostname: "" });
+  }
+  let taken = 0;
+  let lastSeq = 0;
+  for (const table of ["outbox", "dead_letter"] as const) {
+    for (const row of readable(damaged, table)) {
+      const bucket = names.get(row.bucket_id);
+      if (bucket === undefined || row.crc === null || row.crc !== attempt(() => crc32(row.body))) continue;
+      const { id, epoch } = ensureBucket(db, bucket);
+      const version = { startUs: row.start_us, digest: row.digest, durationSeconds: row.duration };
+      addVersion(db, id, version, epoch);
+      if (table === "outbox") addToOutbox(db, id, version, row.body, row.cached_at_ms);
+      else db.run(ADD_DEAD, ...deadValues(row, id));
+      lastSeq = Math.max(lastSeq, row.seq);
+      taken++;
+    }
+  }
+  // A place in the queue is never used again, also not one of the lost cache.
+  if (lastSeq > 0) db.run("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'outbox'", lastSeq);
+  return taken;
+}
+
+const ADD_DEAD = `INSERT OR REPLACE INTO dead_letter
+    (seq, bucket_id, start_us, digest, duration, cached_at_ms, body, crc, status, reason, dead_at_ms)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
+
+function deadValues(row: KeptRow, bucketId: number): SqlValue[] {
+  const { seq, start_us, digest, duration, cached_at_ms, body, crc, status = null, reason = "" } = row;
+  return [
+    seq,
+    bucketId,
+    start_us,
+    digest,
+    duration,
+    cached_at_ms,
+    body,
+    crc,
+    status,
+    reason,
+    row.dead_at_ms ?? 0,
+  ];
+}
+
+/** The rows that can be read: from the front up to the first page that cannot, then from the back. */
+function* readable(damaged: Database, table: "outbox" | "dead_letter"): Iterable<KeptRow> {
+  const next = (where: string, seq: number) =>
+    attempt(() => damaged.get<KeptRow>(`SELECT * FROM ${table} WHERE seq ${where} LIMIT 1`, seq));
+  let first = -1;
+  for (let row; (row = next("> ? ORDER BY seq", first)) !== undefined; first = row.seq) yield row;
+  let last = Number.MAX_SAFE_INTEGER;
+  for (let row; (row = next("< ? ORDER BY seq DESC", last)) !== undefined; last = row.seq) {
+    if (row.seq <= first) return;
+    yield row;
+  }
+}
+
+function tryOpen(path: string): Database | undefined {
+  return attempt(() => openDatabaseReadOnly(path));
+}
+
+function attempt<T>(work: () => T): T | undefined {
+  try {
+    return work();
+  } catch {
+    return undefined;
+  }
+}
+
+function exists(path: string): boolean {
+  return attempt(() => Deno.lstatSync(path)) !== undefined;
+}

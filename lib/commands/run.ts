@@ -10,6 +10,7 @@ import type { Progress } from "../progress.ts";
 import { splayOf } from "../schedule.ts";
 import type { Database } from "../store/database.ts";
 import { noteClock, noteDelivered, noteFailure, noteOk, readHealth } from "../store/health.ts";
+import { createMarkKeeper } from "../store/mark.ts";
 import { getMeta, setMeta } from "../store/meta.ts";
 import { deadLetterCount, outboxDepth } from "../store/outbox.ts";
 import { DAY_US, MS_US } from "../time.ts";

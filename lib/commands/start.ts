@@ -9,9 +9,9 @@ import { deviceIdFile, makePrivateFile, makePrivateFolder, readOrCreateDeviceId 
 import { createProgress } from "../progress.ts";
 import { listenForStop } from "../signals.ts";
 import { parseSince } from "../since.ts";
+import { noteStarted, noteStopped } from "../store/health.ts";
 import { type CacheLoss, openCache } from "../store/recover.ts";
 import { MS_US } from "../time.ts";
-import { noteStarted, noteStopped } from "../store/health.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { run } from "./run.ts";
 

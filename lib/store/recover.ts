@@ -45,55 +45,63 @@ export function openCache(
   path: string,
   options: OpenCacheOptions = {},
 ): { readonly db: Database; readonly loss?: CacheLoss } {
-  const { now = Date.now, damage } = options;
-  const open = () => openDatabase(path, options);
-  let finding = damage;
-  if (finding === undefined) {
-    let db: Database | undefined;
-    try {
-      db = open();
-      db.check();
-    } catch (error) {
-      db?.[Symbol.dispose]();
-      if (!(error instanceof StoreError) || error.fault !== "corrupt") throw error;
-      finding = error;
-      db = undefined;
-    }
-    if (db !== undefined) {
-      const mark = getMeta(db, "collect_from_us") === undefined ? readMark(markFile(path)) : undefined;
-      if (mark === undefined) return { db };
-      const loss: CacheLoss = {
-        atMs: now(),
-        finding: `The cache "${path}" is empty though events were collected before`,
-        againFromUs: restoredFromUs(mark),
-        knownBy: "mark",
-        salvaged: 0,
-      };
-      db.transaction(() => {
-        restoreMark(db, mark);
-        setMeta(db, "cache_loss", JSON.stringify(loss));
-      });
-      return { db, loss };
-    }
+  const { now = Date.now } = options;
+  const opened = options.damage ?? openSound(path, options);
+  if (!(opened instanceof StoreError)) {
+    const loss = fillIfEmptied(opened, now());
+    return { db: opened, ...(loss === undefined ? {} : { loss }) };
   }
   const copy = putAside(path, now());
-  const db = open();
-  using damaged = tryOpen(copy);
+  const db = openDatabase(path, options);
+  using damaged = attempt(() => openDatabaseReadOnly(copy));
   const loss = db.transaction((): CacheLoss => {
-    const start = startOf(path, damaged, now());
-    restoreMark(db, start.mark);
-    const loss: CacheLoss = {
+    const { mark, knownBy } = startOf(path, damaged, now());
+    restoreMark(db, mark);
+    return note(db, {
       atMs: now(),
-      finding: finding.message,
+      finding: opened.message,
       copy,
-      againFromUs: restoredFromUs(start.mark),
-      knownBy: start.knownBy,
+      againFromUs: restoredFromUs(mark),
+      knownBy,
       salvaged: damaged === undefined ? 0 : salvage(damaged, db),
-    };
-    setMeta(db, "cache_loss", JSON.stringify(loss));
-    return loss;
+    });
   });
   return { db, loss };
+}
+
+/** Opens the cache and looks at the whole of it; returns the error where it is damaged. */
+function openSound(path: string, options: OpenCacheOptions): Database | StoreError {
+  let db: Database | undefined;
+  try {
+    db = openDatabase(path, options);
+    db.check();
+    return db;
+  } catch (error) {
+    db?.[Symbol.dispose]();
+    if (error instanceof StoreError && error.fault === "corrupt") return error;
+    throw error;
+  }
+}
+
+/** Fills a cache that is new though there is a mark of one before it. */
+function fillIfEmptied(db: Database, nowMs: number): CacheLoss | undefined {
+  const mark = getMeta(db, "collect_from_us") === undefined ? readMark(markFile(db.path)) : undefined;
+  if (mark === undefined) return undefined;
+  return db.transaction(() => {
+    restoreMark(db, mark);
+    return note(db, {
+      atMs: nowMs,
+      finding: `The cache "${db.path}" is gone or empty though events were collected before`,
+      againFromUs: restoredFromUs(mark),
+      knownBy: "mark",
+      salvaged: 0,
+    });
+  });
+}
+
+function note(db: Database, loss: CacheLoss): CacheLoss {
+  setMeta(db, "cache_loss", JSON.stringify(loss));
+  return loss;
 }
 
 /** Moves the file and the logs beside it to another name. */
@@ -227,10 +235,6 @@ function* readable(damaged: Database, table: "outbox" | "dead_letter"): Iterable
     if (row.seq <= first) return;
     yield row;
   }
-}
-
-function tryOpen(path: string): Database | undefined {
-  return attempt(() => openDatabaseReadOnly(path));
 }
 
 function attempt<T>(work: () => T): T | undefined {

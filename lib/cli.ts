@@ -2,6 +2,7 @@ import { Command, CommanderError, Option } from "commander";
 import metadata from "../deno.json" with { type: "json" };
 import { COMMANDS, MAIN_COMMAND } from "./commands/all.ts";
 import type { CommandContext, CommandSpec, Parts } from "./commands/command.ts";
+import { namedFile } from "./config/file.ts";
 import { loadSettings } from "./config/load.ts";
 import { SETTINGS } from "./config/settings.ts";
 import { AlreadyRunningError, SettingError, StoreError, UserError } from "./errors.ts";
@@ -116,6 +117,7 @@ function contextOf(
     options: given,
     loadSettings: () => loadSettings({ ...config, flags, env }),
     env,
+    configPath: namedFile({ ...config, env }),
     print,
     colors: (env("NO_COLOR") ?? "") === "" && Deno.stdout.isTerminal(),
     terminate,

@@ -1,3 +1,4 @@
+import { config } from "./config.ts";
 import type { CommandSpec } from "./command.ts";
 import { status } from "./status.ts";
 import { start } from "./start.ts";
@@ -6,4 +7,4 @@ import { start } from "./start.ts";
 export const MAIN_COMMAND: CommandSpec = start;
 
 /** Every command, in the order of the help. */
-export const COMMANDS: readonly CommandSpec[] = [status];
+export const COMMANDS: readonly CommandSpec[] = [status, config];

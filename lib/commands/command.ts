@@ -25,6 +25,8 @@ export interface CommandContext extends Parts {
    */
   readonly loadSettings: () => LoadedSettings;
   readonly env: Env;
+  /** The settings file that was named, by `--config` or in the environment. */
+  readonly configPath?: string | undefined;
   /** Writes a line to the standard output. */
   readonly print: (line: string) => void;
   /** Whether what is printed may have colours: it goes to a terminal, and nobody set NO_COLOR. */

@@ -25,10 +25,9 @@ export interface SettingsFile {
  * @throws {SettingError} when it cannot be read; the message quotes no line of it, among which the token may be
  */
 export function readSettingsFile(options: SettingsFileOptions): SettingsFile {
-  const { env, config, os, readTextFile = Deno.readTextFileSync } = options;
-  const place = os === undefined ? { env } : { env, os };
-  const named = config ?? (env("LIFELOG_CONFIG")?.trim() || undefined);
-  for (const path of named === undefined ? usualFiles(place) : [expandHome(named, place)]) {
+  const { env, os, readTextFile = Deno.readTextFileSync } = options;
+  const named = namedFile(options);
+  for (const path of named === undefined ? usualFiles(os === undefined ? { env } : { env, os }) : [named]) {
     let text: string;
     try {
       text = readTextFile(path);
@@ -47,8 +46,14 @@ export function readSettingsFile(options: SettingsFileOptions): SettingsFile {
   return { values: {}, unknown: [] };
 }
 
+/** The settings file that was named, if one was: by `--config`, or else in the environment. */
+export function namedFile({ env, config, os }: SettingsFileOptions): string | undefined {
+  const named = config ?? (env("LIFELOG_CONFIG")?.trim() || undefined);
+  return named === undefined ? undefined : expandHome(named, os === undefined ? { env } : { env, os });
+}
+
 /** Without a home folder there are no usual places, and everything may still be set by the environment. */
-function usualFiles(place: { env: Env; os?: typeof Deno.build.os }): string[] {
+export function usualFiles(place: { env: Env; os?: typeof Deno.build.os }): string[] {
   try {
     return configFiles(place);
   } catch (error) {

@@ -18,6 +18,8 @@ export interface LoadOptions extends SettingsFileOptions {
 export interface LoadedSettings {
   readonly settings: Settings;
   readonly origins: ReadonlyMap<string, Origin>;
+  /** What was given, as text, by the name of the variable; secrets too. */
+  readonly values: ReadonlyMap<string, string>;
   /** What a person should know about the settings though they can be used. */
   readonly warnings: readonly string[];
   /** The settings file that was read, if any. */
@@ -35,6 +37,7 @@ export function loadSettings(options: LoadOptions): LoadedSettings {
   const problems: string[] = [];
   const warnings: string[] = [];
   const origins = new Map<string, Origin>();
+  const values = new Map<string, string>();
   const file = readSettingsFile(options);
   for (const key of file.unknown) {
     const near = nearest(key);
@@ -56,7 +59,9 @@ export function loadSettings(options: LoadOptions): LoadedSettings {
       if (value === undefined) continue;
       origins.set(name, origin);
       const text = value.trim();
-      return text === "" ? undefined : { text, from };
+      if (text === "") return undefined;
+      values.set(name, text);
+      return { text, from };
     }
     origins.set(name, "default");
     return undefined;
@@ -228,7 +233,7 @@ export function loadSettings(options: LoadOptions): LoadedSettings {
       hint: "Mend it where it comes from; nothing was collected or sent",
     });
   }
-  return { settings, origins, warnings, ...(file.path === undefined ? {} : { file: file.path }) };
+  return { settings, origins, values, warnings, ...(file.path === undefined ? {} : { file: file.path }) };
 }
 
 /** Tells whether a URL's host is this device. */

@@ -400,6 +400,7 @@ Deno.test("drain() sends the same entries again when it could not delete them af
           },
         },
         all: { value: db.all.bind(db) },
+        get: { value: db.get.bind(db) },
       });
       await assert.rejects(deliverer({ db: failing, sink }).drain(), /killed/);
     }

@@ -1,4 +1,3 @@
-import { Buffer } from "node:buffer";
 import { crc32 } from "node:zlib";
 import { SealError } from "../errors.ts";
 import type { OutboxEntry } from "../event.ts";
@@ -10,6 +9,8 @@ const ADD_MANY = "INSERT INTO outbox (bucket_id, start_us, digest, duration, cac
 const ADD_MANY_AT =
   "INSERT INTO outbox (bucket_id, start_us, digest, duration, cached_at_ms, body, seq) VALUES";
 const LAST_SEQ = "SELECT seq FROM sqlite_sequence WHERE name = 'outbox'";
+const NEXT = `SELECT max(seq) AS untilSeq, sum(octet_length(body) + 1) AS bytes
+  FROM (SELECT seq, body FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?)`;
 const SIZES = "SELECT seq, octet_length(body) AS bytes FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?";
 const PEEK =
   "SELECT seq, bucket_id AS bucketId, body, crc FROM outbox WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?";
@@ -69,14 +70,8 @@ export function addAllToOutbox(
 export function peekOutbox(db: Database, afterSeq: number, limit: number, maxBytes: number): OutboxEntry[] {
   const untilSeq = lastWithin(db, afterSeq, limit, maxBytes);
   const batch: OutboxEntry[] = [];
-  let bytes = 0;
   for (const row of db.all<OutboxRow>(PEEK, afterSeq, untilSeq, limit)) {
-    const { seq } = row;
-    const body = openEntry(db, row);
-    // Non-ASCII characters take up to three bytes for each UTF-16 unit.
-    bytes += Buffer.byteLength(body) + 1;
-    if (bytes > maxBytes && batch.length > 0) break;
-    batch.push({ seq, body });
+    batch.push({ seq: row.seq, body: openEntry(db, row) });
   }
   return batch;
 }
@@ -105,11 +100,14 @@ function openEntry(db: Database, row: OutboxRow): string {
 }
 
 /**
- * Up to where the entries fit: a look at their sizes reads no body, and without it a few large ones would bring
- * hundreds of them into memory for each request. What is stored of a body is never shorter than the body.
+ * Up to where the entries fit. A look at their sizes reads no body: without it a few large ones would bring hundreds
+ * of them into memory for each request. What is stored of a body is never shorter than the body.
  */
 function lastWithin(db: Database, afterSeq: number, limit: number, maxBytes: number): number {
-  let untilSeq = afterSeq;
+  const next = db.get<{ untilSeq: number | null; bytes: number | null }>(NEXT, afterSeq, limit)!;
+  let untilSeq = next.untilSeq ?? afterSeq;
+  if ((next.bytes ?? 0) <= maxBytes) return untilSeq;
+  untilSeq = afterSeq;
   let left = maxBytes;
   for (const { seq, bytes } of db.all<{ seq: number; bytes: number }>(SIZES, afterSeq, limit)) {
     left -= bytes + 1;

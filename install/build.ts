@@ -9,6 +9,7 @@ import { keptRuntime, runtimeFromNpm, type Target, TARGETS } from "./denort.ts";
 /** What the agent and its dependencies read of the environment beside its settings. */
 const ENVIRONMENT = [
   "LIFELOG_CONFIG",
+  "CREDENTIALS_DIRECTORY",
   "HOME",
   "USERPROFILE",
   "APPDATA",

@@ -5,7 +5,7 @@ import type { CommandContext, CommandSpec, Parts } from "./commands/command.ts";
 import { namedFile } from "./config/file.ts";
 import { loadSettings } from "./config/load.ts";
 import { SETTINGS } from "./config/settings.ts";
-import { AlreadyRunningError, SettingError, StoreError, UserError } from "./errors.ts";
+import { AlreadyRunningError, KeyError, SettingError, StoreError, UserError } from "./errors.ts";
 import { ExitCode } from "./exit_codes.ts";
 import type { Env } from "./paths.ts";
 import { sqliteVersion } from "./store/database.ts";
@@ -44,6 +44,7 @@ function exitCodeOf(error: UserError): ExitCode {
   if (error instanceof SettingError) return ExitCode.Usage;
   if (error instanceof StoreError) return ExitCode.Store;
   if (error instanceof AlreadyRunningError) return ExitCode.AlreadyRunning;
+  if (error instanceof KeyError) return ExitCode.Key;
   return ExitCode.Failed;
 }
 

@@ -10,6 +10,8 @@ export const ExitCode = {
   Store: 3,
   /** Another agent works on the same cache. */
   AlreadyRunning: 4,
+  /** The cache is encrypted and its key is missing or wrong: nothing was done, nothing is lost. */
+  Key: 5,
 } as const;
 
 export type ExitCode = typeof ExitCode[keyof typeof ExitCode];

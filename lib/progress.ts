@@ -47,3 +47,13 @@ export function createProgress(options: ProgressOptions = {}): Progress {
     },
   };
 }
+
+/** The terminal that progress is shown on, where the standard error is one. */
+export function progressTerminal(): ProgressOptions {
+  if (!Deno.stderr.isTerminal()) return {};
+  const encoder = new TextEncoder();
+  return {
+    write: (text) => void Deno.stderr.writeSync(encoder.encode(text)),
+    columns: () => Deno.consoleSize().columns,
+  };
+}

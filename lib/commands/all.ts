@@ -1,10 +1,11 @@
 import { config } from "./config.ts";
 import type { CommandSpec } from "./command.ts";
 import { status } from "./status.ts";
+import { encryption } from "./encryption.ts";
 import { start } from "./start.ts";
 
 /** What the program does when no command is named: it is the agent. */
 export const MAIN_COMMAND: CommandSpec = start;
 
 /** Every command, in the order of the help. */
-export const COMMANDS: readonly CommandSpec[] = [status, config];
+export const COMMANDS: readonly CommandSpec[] = [status, config, encryption];

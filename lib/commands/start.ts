@@ -1,19 +1,22 @@
 import { getLogger } from "@logtape/logtape";
 import { dirname } from "node:path";
 import metadata from "../../deno.json" with { type: "json" };
+import { readCacheKey } from "../cache_key.ts";
 import { StoreError } from "../errors.ts";
-import type { ExitCode } from "../exit_codes.ts";
+import { ExitCode } from "../exit_codes.ts";
 import { takeLock } from "../lock.ts";
 import { configureLogging } from "../log.ts";
 import { deviceIdFile, makePrivateFile, makePrivateFolder, readOrCreateDeviceId } from "../paths.ts";
-import { createProgress } from "../progress.ts";
+import { createProgress, type Progress, progressTerminal } from "../progress.ts";
 import { listenForStop } from "../signals.ts";
 import { parseSince } from "../since.ts";
+import type { Database } from "../store/database.ts";
 import { noteStarted, noteStopped } from "../store/health.ts";
 import { type CacheLoss, openCache } from "../store/recover.ts";
 import { MS_US } from "../time.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { run } from "./run.ts";
+import { prepareCache } from "./unlock.ts";
 
 /** A cache that is damaged this often in one run is on a disk that fails. */
 const MAX_DAMAGES = 3;
@@ -39,7 +42,7 @@ async function open(context: CommandContext): Promise<ExitCode> {
   const { settings, warnings } = context.loadSettings();
   const sinceUs = typeof options.since === "string" ? parseSince(options.since, Date.now()) : undefined;
 
-  const progress = createProgress(terminalOf());
+  const progress = createProgress(progressTerminal());
   await using _logging = await configureLogging({
     level: settings.logLevel,
     file: settings.logFile,
@@ -64,13 +67,18 @@ async function open(context: CommandContext): Promise<ExitCode> {
     terminate,
     onStop: (name) => log.info("{name}: stopping; once more to leave at once", { name }),
   });
+  const cacheKey = settings.cacheKey && readCacheKey(settings.cacheKey);
   let damage: StoreError | undefined;
   for (let times = 1;; times++) {
-    const cache = openCache(settings.cachePath, damage === undefined ? {} : { damage });
+    const cache = openCache(settings.cachePath, {
+      ...(damage === undefined ? {} : { damage }),
+      ...(cacheKey === undefined ? {} : { cacheKey }),
+    });
     using db = cache.db;
     if (cache.loss !== undefined) tellOfLoss(cache.loss);
     note(() => noteStarted(db, { pid: Deno.pid, version: metadata.version, startedMs: Date.now() }));
     try {
+      if (!await prepare(db, cacheKey, progress, stop.signal)) return ExitCode.Ok;
       const code = await run({
         settings,
         deviceId,
@@ -115,11 +123,35 @@ function note(what: () => void): void {
   } catch { /* it is told of where it holds up the events themselves */ }
 }
 
-function terminalOf() {
-  if (!Deno.stderr.isTerminal()) return {};
-  const encoder = new TextEncoder();
-  return {
-    write: (text: string) => void Deno.stderr.writeSync(encoder.encode(text)),
-    columns: () => Deno.consoleSize().columns,
-  };
+/** Unlocks the cache and finishes what was begun of its encryption; tells whether it may be used now. */
+async function prepare(
+  db: Database,
+  key: Uint8Array | undefined,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const log = getLogger(["lifelog-agent"]);
+  const verbOf = (state: string) =>
+    state === "opening" ? "Making the cache readable" : "Encrypting the cache";
+  try {
+    const { converted, warning } = await prepareCache(db, key, {
+      signal,
+      onProgress: ({ done, total }, state) =>
+        progress.show(() =>
+          `${verbOf(state)}: ${done.toLocaleString("en")} of ${total.toLocaleString("en")} rows`
+        ),
+    });
+    progress.clear();
+    if (warning !== undefined) log.warn("{warning}", { warning });
+    if (converted !== undefined) {
+      const { total, damaged } = converted;
+      log.info("The encryption of the cache was changed: {total} rows", { total });
+      if (damaged > 0) log.warn("{damaged} rows of the cache are damaged and cannot be read", { damaged });
+    }
+    return true;
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    log.info("Stopped; the change of the cache's encryption goes on at the next start");
+    return false;
+  }
 }

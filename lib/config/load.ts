@@ -1,7 +1,8 @@
 import * as v from "valibot";
+import type { CacheKeySource } from "../cache_key.ts";
 import { SettingError } from "../errors.ts";
 import { expandHome, stateFolder } from "../paths.ts";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { nearest, readSettingsFile, type SettingsFileOptions } from "./file.ts";
 import { LOG_LEVELS, type Origin, SETTINGS, type Settings } from "./settings.ts";
 
@@ -111,6 +112,25 @@ export function loadSettings(options: LoadOptions): LoadedSettings {
     return value === undefined ? undefined : expandHome(value, place);
   };
 
+  /** The file of a secret that the service manager gives, by the setting's name in lower case. */
+  function credential(name: string): string | undefined {
+    const folder = env("CREDENTIALS_DIRECTORY");
+    const file = folder ? join(folder, name.toLowerCase()) : undefined;
+    return file !== undefined && isFile(file) ? file : undefined;
+  }
+
+  function warnIfExposed(file: string, why: string): void {
+    // What the service manager gives is its own affair.
+    const inCredentials = dirname(file) === env("CREDENTIALS_DIRECTORY");
+    const mode = inCredentials ? undefined : modeOf(file, options.os);
+    if (mode === undefined || (mode & 0o077) === 0) return;
+    warnings.push(`"${file}" ${why} and other users may read it: run chmod 600 on it`);
+  }
+
+  if (file.path !== undefined && SETTINGS.some(({ env, secret }) => secret && file.values[env]?.trim())) {
+    warnIfExposed(file.path, "holds a secret");
+  }
+
   // Delivery.
   const allowInsecureHttp = read(
     "ALLOW_INSECURE_HTTP",
@@ -136,7 +156,7 @@ export function loadSettings(options: LoadOptions): LoadedSettings {
     }
   }
   let token = text("SERVER_AUTH_TOKEN");
-  const tokenFile = path("SERVER_AUTH_TOKEN_FILE");
+  const tokenFile = path("SERVER_AUTH_TOKEN_FILE") ?? credential("SERVER_AUTH_TOKEN");
   if (token === undefined && tokenFile !== undefined) {
     try {
       token = readTextFile(tokenFile).trim() || undefined;
@@ -151,6 +171,7 @@ export function loadSettings(options: LoadOptions): LoadedSettings {
     if (token !== undefined && /\p{Cc}/u.test(token)) {
       problem("SERVER_AUTH_TOKEN_FILE", "a file with one line, the token", "from its setting", tokenFile);
     }
+    warnIfExposed(tokenFile, "holds the token");
   }
   if (token !== undefined && !/^[\x21-\x7e]+$/.test(token)) {
     problem(
@@ -181,7 +202,15 @@ export function loadSettings(options: LoadOptions): LoadedSettings {
   const awUrlText = raw("AW_URL");
   const awUrl = (awUrlText === undefined ? undefined : url("AW_URL", awUrlText.text, awUrlText.from)) ??
     new URL(`http://${address?.includes(":") ? `[${address}]` : address ?? "127.0.0.1"}:${port}`);
-  const awApiKey = text("AW_API_KEY");
+  const awApiKeyFile = credential("AW_API_KEY");
+  let awApiKey = text("AW_API_KEY");
+  if (awApiKey === undefined && awApiKeyFile !== undefined) {
+    try {
+      awApiKey = readTextFile(awApiKeyFile).trim() || undefined;
+    } catch (error) {
+      problem("AW_API_KEY", `readable as a credential (${reasonOf(error)})`, "from the service manager");
+    }
+  }
   if (awApiKey !== undefined && !isLoopback(awUrl)) {
     problem(
       "AW_API_KEY",
@@ -201,6 +230,15 @@ export function loadSettings(options: LoadOptions): LoadedSettings {
     v.pipe(v.string(), v.toLowerCase(), v.picklist(["text", "json"])),
   );
 
+  function cacheKeySource(): CacheKeySource | undefined {
+    const key = text("CACHE_KEY");
+    if (key !== undefined) return { text: key };
+    const file = path("CACHE_KEY_FILE");
+    if (file !== undefined) return { path: file };
+    const given = credential("CACHE_KEY");
+    return given === undefined ? undefined : { path: given, credential: true };
+  }
+
   const settings: Settings = {
     endpoint,
     token,
@@ -214,6 +252,7 @@ export function loadSettings(options: LoadOptions): LoadedSettings {
     retryDelaySeconds: number("RETRY_DELAY_SECONDS", 60, 0, 3600, false),
     requestTimeoutSeconds: number("REQUEST_TIMEOUT_SECONDS", 30, 1, 600),
     cachePath: path("LOCAL_CACHE_DB_PATH") ?? join(stateFolder(place), "cache.sqlite"),
+    cacheKey: cacheKeySource(),
     awUrl,
     awHostname: address === undefined ? hostname : undefined,
     awApiKey,
@@ -248,6 +287,23 @@ function isAddress(text: string): boolean {
 
 function withoutUserInfo(text: string): string {
   return text.replace(/\/\/[^/@]*@/, "//…@");
+}
+
+function isFile(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch {
+    return false;
+  }
+}
+
+/** The permissions of a file; `undefined` where they say nothing. */
+function modeOf(path: string, os: typeof Deno.build.os = Deno.build.os): number | undefined {
+  try {
+    return os === "windows" ? undefined : Deno.statSync(path).mode ?? undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function reasonOf(error: unknown): string {

@@ -1,4 +1,5 @@
 import type { LogLevel } from "@logtape/logtape";
+import type { CacheKeySource } from "../cache_key.ts";
 
 /** All that can be set. */
 export interface Settings {
@@ -16,6 +17,8 @@ export interface Settings {
   readonly retryDelaySeconds: number;
   readonly requestTimeoutSeconds: number;
   readonly cachePath: string;
+  /** Where the key of an encrypted cache is; read when the cache is opened. */
+  readonly cacheKey: CacheKeySource | undefined;
   readonly awUrl: URL;
   /** The device's name as it stands in bucket ids; absent: what ActivityWatch says. */
   readonly awHostname: string | undefined;
@@ -125,6 +128,19 @@ export const SETTINGS: readonly Setting[] = [
     flag: "cache",
     default: "cache.sqlite in the state folder",
     description: "the cache",
+  },
+  {
+    env: "CACHE_KEY_FILE",
+    flag: "cache-key-file",
+    default: "none",
+    description: "a file, readable by you alone, with the key that the cache is encrypted with",
+  },
+  {
+    env: "CACHE_KEY",
+    flag: "cache-key",
+    default: "none",
+    description: "that key itself: 32 random bytes in base64 or hexadecimal",
+    secret: true,
   },
   { env: "AW_URL", flag: "aw-url", default: "http://127.0.0.1:5600", description: "where ActivityWatch is" },
   {

@@ -35,6 +35,11 @@ export interface Cipher {
   sealBody(place: Place, digest: Uint8Array, body: string): Stored;
   /** @throws {SealError} when it was changed, belongs to another row, or was sealed by another key */
   openBody(place: Place, stored: Stored): string;
+  /**
+   * The digest that belongs to a body, from what stands beside it: the ledger may have forgotten the version.
+   * @throws {SealError} as {@link Cipher.openBody}
+   */
+  bodyDigest(place: Place, tag: Uint8Array, stored: Stored): Uint8Array;
   /** Puts the reason of a dead letter, which may quote the event, in the form of its column. */
   sealReason(seq: number, reason: string): Stored;
   /** @throws {SealError} as {@link Cipher.openBody} */
@@ -63,11 +68,15 @@ export const PLAIN: Cipher = {
   keyVersion: 0,
   sealBody: (_place, _digest, body) => body,
   openBody: (_place, stored) => plainText(stored),
+  bodyDigest: (_place, tag, stored) => (plainText(stored), tag),
   sealReason: (_seq, reason) => reason,
   openReason: (_seq, stored) => plainText(stored),
   tag: (_bucketId, { digest }) => digest,
   sealDigest: () => null,
-  openDigest: (_bucketId, { tag }) => tag,
+  openDigest(_bucketId, { tag, sealed }) {
+    if (sealed === null) return tag;
+    throw new SealError("The ledger's row is sealed and no key was given");
+  },
 };
 
 function plainText(stored: Stored): string {
@@ -80,6 +89,7 @@ export const LOCKED: Cipher = {
   keyVersion: -1,
   sealBody: locked,
   openBody: locked,
+  bodyDigest: locked,
   sealReason: locked,
   openReason: locked,
   tag: locked,
@@ -128,6 +138,10 @@ export function createCipher({ version: keyVersion, bytes }: DataKey): Cipher {
       const text = open(sealKey, keyVersion, words(Purpose.Body, seq, bucketId), stored);
       return text.toString("utf8", DIGEST_BYTES);
     },
+    bodyDigest({ seq, bucketId }, _tag, stored) {
+      const text = open(sealKey, keyVersion, words(Purpose.Body, seq, bucketId), stored);
+      return text.subarray(0, DIGEST_BYTES);
+    },
     sealReason: (seq, reason) =>
       seal(sealKey, keyVersion, words(Purpose.Reason, seq), Buffer.from(reason, "utf8")),
     openReason: (seq, stored) =>
@@ -142,15 +156,6 @@ export function createCipher({ version: keyVersion, bytes }: DataKey): Cipher {
       return open(sealKey, keyVersion, versionAad(bucketId, row), row.sealed);
     },
   };
-}
-
-/**
- * Reads the digest that is sealed with a body: what a change of keys needs, where the ledger forgot the version.
- * @throws {SealError} as {@link Cipher.openBody}
- */
-export function openBodyDigest(key: DataKey, { seq, bucketId }: Place, stored: Uint8Array): Uint8Array {
-  const sealKey = derive(key.bytes, "lifelog-agent seal");
-  return open(sealKey, key.version, words(Purpose.Body, seq, bucketId), stored).subarray(0, DIGEST_BYTES);
 }
 
 /** The version of the key that sealed a value; 0 for what is not sealed. */

@@ -295,10 +295,11 @@ export class Database implements Disposable {
   /**
    * Writes the whole file anew and empties the log beside it, so that nothing of what was deleted or overwritten is
    * left in either. Done whole or not at all; needs as much free space as the cache takes.
+   * @returns whether the log could be emptied: not while another program reads in the cache
    */
-  scrub(): void {
+  scrub(): boolean {
     this.#db.exec("VACUUM");
-    this.#db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+    return this.#db.prepare("PRAGMA wal_checkpoint(TRUNCATE)").get()?.busy === 0;
   }
 
   [Symbol.dispose](): void {
@@ -377,7 +378,8 @@ export function openDatabase(path: string, options: OpenDatabaseOptions = {}): D
     db.exec("PRAGMA recursive_triggers = ON");
     db.exec("PRAGMA journal_size_limit = 4194304");
     migrate(db, path, migrations);
-    const encrypted = db.prepare("SELECT 1 FROM data_key LIMIT 1").get() !== undefined;
+    const encrypted =
+      db.prepare("SELECT 1 FROM meta WHERE name = 'encryption' AND value <> 'off'").get() !== undefined;
     return new Database(db, path, encrypted ? LOCKED : PLAIN);
   } catch (error) {
     try {

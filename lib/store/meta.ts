@@ -8,6 +8,8 @@ const SET =
 export type MetaName =
   /** Where collection begins, in microseconds since 1970; only ever lowered. */
   | "collect_from_us"
+  /** Whether the cache is encrypted, or on its way there, see `encryption.ts`. */
+  | "encryption"
   /** How the two loops fare, see `health.ts`. */
   | "collection_health"
   | "delivery_health"

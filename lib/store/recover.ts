@@ -1,8 +1,10 @@
 import { crc32 } from "node:zlib";
-import { StoreError } from "../errors.ts";
+import { KeyError, StoreError } from "../errors.ts";
 import type { Bucket } from "../event.ts";
+import type { Stored } from "./cipher.ts";
 import { ensureBucket } from "./cursors.ts";
-import { type Database, openDatabase, openDatabaseReadOnly, type SqlValue } from "./database.ts";
+import { type Database, openDatabase, openDatabaseReadOnly } from "./database.ts";
+import { type Inheritance, inheritanceOf } from "./encryption.ts";
 import { addVersion } from "./ledger.ts";
 import { type Mark, markFile, readMark, restoredFromUs, restoreMark } from "./mark.ts";
 import { getMeta, setMeta } from "./meta.ts";
@@ -33,6 +35,8 @@ export interface OpenCacheOptions {
   readonly busyTimeoutMs?: number;
   /** What is wrong with the file, where that is known already. */
   readonly damage?: StoreError;
+  /** The user's key, where the cache is or shall be encrypted: what is saved of a damaged one is read with it. */
+  readonly cacheKey?: Uint8Array;
 }
 
 /**
@@ -40,6 +44,7 @@ export interface OpenCacheOptions {
  * that ActivityWatch is read again from the earliest point of which an event may not have been delivered; so is one
  * that is gone though its mark is there. Called by who holds the lock.
  * @throws {StoreError} when it cannot be opened, or is of a newer version
+ * @throws {KeyError} when it is damaged and encrypted, and the key is missing or another one; nothing is done then
  */
 export function openCache(
   path: string,
@@ -51,22 +56,34 @@ export function openCache(
     const loss = fillIfEmptied(opened, now());
     return { db: opened, ...(loss === undefined ? {} : { loss }) };
   }
+  const heritage = heritageOf(path, options.cacheKey);
   const copy = putAside(path, now());
   const db = openDatabase(path, options);
   using damaged = attempt(() => openDatabaseReadOnly(copy));
   const loss = db.transaction((): CacheLoss => {
     const { mark, knownBy } = startOf(path, damaged, now());
     restoreMark(db, mark);
+    heritage?.handOn(db);
     return note(db, {
       atMs: now(),
       finding: opened.message,
       copy,
       againFromUs: restoredFromUs(mark),
       knownBy,
-      salvaged: damaged === undefined ? 0 : salvage(damaged, db),
+      salvaged: damaged === undefined ? 0 : salvage(damaged, db, heritage),
     });
   });
   return { db, loss };
+}
+
+/** The keys of a damaged cache; `undefined` when they cannot be read, and nothing sealed can be saved. */
+function heritageOf(path: string, cacheKey: Uint8Array | undefined): Inheritance | undefined {
+  try {
+    using damaged = openDatabaseReadOnly(path);
+    return inheritanceOf(damaged, cacheKey);
+  } catch (error) {
+    if (error instanceof KeyError) throw error;
+  }
 }
 
 /** Opens the cache and looks at the whole of it; returns the error where it is damaged. */
@@ -162,18 +179,18 @@ interface KeptRow {
   readonly digest: Uint8Array;
   readonly duration: number;
   readonly cached_at_ms: number;
-  readonly body: string;
+  readonly body: Stored;
   readonly crc: number | null;
   readonly status?: number | null;
-  readonly reason?: string;
+  readonly reason?: Stored;
   readonly dead_at_ms?: number;
 }
 
 /**
- * Takes over the waiting events and dead letters that can be read and whose checksums hold. Most of them will be
- * collected again as well; but ActivityWatch may no longer have all of them.
+ * Takes over the waiting events and dead letters that can be read and whose checksums or seals hold. Most of them will
+ * be collected again as well; but ActivityWatch may no longer have all of them.
  */
-function salvage(damaged: Database, db: Database): number {
+function salvage(damaged: Database, db: Database, heritage: Inheritance | undefined): number {
   const names = new Map<number, Bucket>();
   const rows = attempt(() =>
     damaged.all<{ id: number; name: string; type: Bucket["type"]; created: string }>(
@@ -188,12 +205,34 @@ function salvage(damaged: Database, db: Database): number {
   for (const table of ["outbox", "dead_letter"] as const) {
     for (const row of readable(damaged, table)) {
       const bucket = names.get(row.bucket_id);
-      if (bucket === undefined || row.crc === null || row.crc !== attempt(() => crc32(row.body))) continue;
+      const opened = bucket && attempt(() => openRow(row, heritage));
+      if (bucket === undefined || opened === undefined) continue;
       const { id, epoch } = ensureBucket(db, bucket);
-      const version = { startUs: row.start_us, digest: row.digest, durationSeconds: row.duration };
+      const { body, digest, reason } = opened;
+      const version = { startUs: row.start_us, digest, durationSeconds: row.duration };
       addVersion(db, id, version, epoch);
-      if (table === "outbox") addToOutbox(db, id, version, row.body, row.cached_at_ms);
-      else db.run(ADD_DEAD, ...deadValues(row, id));
+      if (table === "outbox") addToOutbox(db, id, version, body, row.cached_at_ms);
+      else {
+        const { seq, start_us, duration, cached_at_ms, status = null, dead_at_ms = 0 } = row;
+        const stored = db.cipher.sealBody({ seq, bucketId: id }, digest, body);
+        const crc = typeof stored === "string" ? crc32(stored) : null;
+        const tag = db.cipher.tag(id, version);
+        const words = db.cipher.sealReason(seq, reason);
+        db.run(
+          ADD_DEAD,
+          seq,
+          id,
+          start_us,
+          tag,
+          duration,
+          cached_at_ms,
+          stored,
+          crc,
+          status,
+          words,
+          dead_at_ms,
+        );
+      }
       lastSeq = Math.max(lastSeq, row.seq);
       taken++;
     }
@@ -207,21 +246,26 @@ const ADD_DEAD = `INSERT OR REPLACE INTO dead_letter
     (seq, bucket_id, start_us, digest, duration, cached_at_ms, body, crc, status, reason, dead_at_ms)
   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
 
-function deadValues(row: KeptRow, bucketId: number): SqlValue[] {
-  const { seq, start_us, digest, duration, cached_at_ms, body, crc, status = null, reason = "" } = row;
-  return [
-    seq,
-    bucketId,
-    start_us,
-    digest,
-    duration,
-    cached_at_ms,
-    body,
-    crc,
-    status,
-    reason,
-    row.dead_at_ms ?? 0,
-  ];
+/** What a row holds; `undefined`, or an error, when it is not what was put in. */
+function openRow(
+  row: KeptRow,
+  heritage: Inheritance | undefined,
+): { body: string; digest: Uint8Array; reason: string } | undefined {
+  const { seq, body, digest, reason = "" } = row;
+  const place = { seq, bucketId: row.bucket_id };
+  const read = (stored: Stored) =>
+    typeof stored === "string" ? stored : heritage!.cipherOf(stored).openReason(seq, stored);
+  if (typeof body === "string") {
+    // Who can write the file could plant it.
+    if (heritage?.sealed) return undefined;
+    return row.crc === crc32(body) ? { body, digest, reason: read(reason) } : undefined;
+  }
+  const cipher = heritage!.cipherOf(body);
+  return {
+    body: cipher.openBody(place, body),
+    digest: cipher.bodyDigest(place, digest, body),
+    reason: read(reason),
+  };
 }
 
 /** The rows that can be read: from the front up to the first page that cannot, then from the back. */

@@ -22,24 +22,24 @@ import { convertAll } from "./unlock.ts";
 /** Turns the encryption of the cache on and off and changes its key. */
 export const encryption: CommandSpec = {
   name: "encryption",
-  description: "encrypt the cache, make it readable again, or change its key",
+  description: "Encrypt the cache, make it readable again, or change its key.",
   commands: [
     {
       name: "status",
-      description: "tell whether the cache is encrypted and whether the key fits",
+      description: "Tell whether the cache is encrypted and whether the key fits.",
       run: status,
     },
     {
       name: "new-key",
-      description: "make a key and write it to a new file that only you can read",
+      description: "Make a key and write it to a new file that only you can read.",
       arguments: [{ name: "<file>", description: "the file to write" }],
       run: newKey,
     },
-    { name: "enable", description: "encrypt the cache with the key that is set", run: enable },
-    { name: "disable", description: "make the cache readable again", run: disable },
+    { name: "enable", description: "Encrypt the cache with the key that is set.", run: enable },
+    { name: "disable", description: "Make the cache readable again.", run: disable },
     {
       name: "rotate",
-      description: "encrypt the cache with another key than the one that is set",
+      description: "Encrypt the cache with another key than the one that is set.",
       options: [{ flags: "--new-key-file <file>", description: "the file that holds the new key" }],
       run: rotate,
     },

@@ -8,7 +8,9 @@ import { Program } from "./program.ts";
 Deno.test("config shows every setting with its value and origin, and no secret", async () => {
   await using program = new Program();
   const file = join(program.folder, "c.toml");
-  Deno.writeTextFileSync(file, 'max_batch_size = 7\naw_api_key = "canary-key"\nnonsense = 1\n');
+  Deno.writeTextFileSync(file, 'max_batch_size = 7\naw_api_key = "canary-key"\nnonsense = 1\n', {
+    mode: 0o600,
+  });
   const { code, text } = await program.run("config", "--config", file, "--send-interval", "120");
   assert.equal(code, 0);
   assert.match(text, new RegExp(`^Settings file: ${file.replaceAll("\\", "\\\\")}\nWarning: .*"nonsense"`));

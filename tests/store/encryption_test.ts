@@ -273,9 +273,11 @@ Deno.test("a damaged row is left, told of, and keeps no other from being convert
       assert.equal(step.value.damaged, 2);
       break;
     }
+    // Whoever comes to it finds the cache damaged; all others are readable.
+    assert.throws(() => peekOutbox(db, -1, 1e6, 1e9), { fault: "corrupt" });
+    db.run("DELETE FROM outbox WHERE seq = 100");
     assert.equal(contents(db).outbox.length, COUNT - 31);
     assert.equal(contents(db).versions.length, COUNT - 1);
-    assert.equal(deadLetterCount(db), 11);
   }));
 
 Deno.test("while another program reads in the cache its encryption is not called done", () =>

@@ -24,13 +24,15 @@ const ENVIRONMENT = [
 
 /**
  * The permissions baked into the program. Hosts and paths are settings, so network and files cannot be narrowed at
- * build time; running programs, loading libraries and asking about the system are never allowed.
+ * build time; running programs and loading libraries are never allowed, and of the system only the free space of a disk
+ * may be asked for.
  */
 export const PERMISSIONS: readonly string[] = [
   "--no-prompt",
   "--allow-net",
   "--allow-read",
   "--allow-write",
+  "--allow-sys=statfs",
   `--allow-env=${[...SETTINGS.map(({ env }) => env), ...ENVIRONMENT].join(",")}`,
 ];
 

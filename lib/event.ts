@@ -59,6 +59,18 @@ export interface Source {
    * @throws {SourceError} when the source cannot be read
    */
   newestStartUs(bucket: Bucket, options?: { signal?: AbortSignal }): Promise<number | undefined>;
+  /**
+   * Says which program answers.
+   * @throws {SourceError} when none does
+   */
+  readonly describe?: (options?: { signal?: AbortSignal }) => Promise<SourceDescription>;
+}
+
+/** The program behind a source, as it calls itself. */
+export interface SourceDescription {
+  readonly name: string;
+  readonly version: string;
+  readonly hostname: string;
 }
 
 /**
@@ -103,6 +115,21 @@ export type SendResult =
     readonly reasons?: ReadonlyMap<number, string>;
   };
 
+/** What the other side said to a request that it cannot take: whether it would take a good one. */
+export interface ProbeResult {
+  /**
+   * `ready`: it looked at the request as it would at a batch. `refused`: it does not accept the token. `unavailable`:
+   * not now. `unreachable`: no answer. `stranger`: it answers, but not as a LifeLog server does.
+   */
+  readonly kind: "ready" | "refused" | "unavailable" | "unreachable" | "stranger";
+  readonly reason: string;
+  readonly status?: number;
+  /** Whether it refuses the same request without a token; known only where it is `ready`. */
+  readonly asksForToken?: boolean;
+  /** Its clock less this device's, in milliseconds. */
+  readonly clockAheadMs?: number;
+}
+
 /** Where events go. */
 export interface Sink {
   /** Sends one batch once. Never throws but when `signal` is aborted. */
@@ -112,4 +139,6 @@ export interface Sink {
    * did.
    */
   readonly clockAheadMs?: () => number | undefined;
+  /** Asks whether it would take events, by requests that it cannot take: nothing is stored by them. */
+  readonly probe?: (options?: { signal?: AbortSignal }) => Promise<ProbeResult>;
 }

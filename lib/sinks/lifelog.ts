@@ -2,6 +2,7 @@ import * as v from "valibot";
 import { retryAfterMs } from "../backoff.ts";
 import { readBounded } from "../bounded_body.ts";
 import type { Batch, SendResult, Sink } from "../event.ts";
+import { probeLifelog } from "./lifelog_probe.ts";
 import { formatTimeUs, MS_US } from "../time.ts";
 
 const MAX_ANSWER_BYTES = 1024 * 1024;
@@ -68,7 +69,12 @@ export function lifelogSink(options: LifelogSinkOptions): Sink {
     return judge(response, text, batch.length, now());
   }
 
-  return { send, clockAheadMs: () => clockAheadMs };
+  return {
+    send,
+    clockAheadMs: () => clockAheadMs,
+    probe: ({ signal } = {}) =>
+      probeLifelog({ endpoint, headers, timeoutMs, fetch: request, now, faultOf: connectionFault, signal }),
+  };
 }
 
 /** How far the clock of an answer's `Date` is ahead of ours, in milliseconds; it is good to a second or so. */

@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import { readBounded } from "../bounded_body.ts";
 import { SourceError } from "../errors.ts";
-import type { ActivityEvent, Bucket, BucketType, Page, Source } from "../event.ts";
+import type { ActivityEvent, Bucket, BucketType, Page, Source, SourceDescription } from "../event.ts";
 import { DAY_US, HOUR_US, MINUTE_US, MS_US, parseTimeUs, SECOND_US, sleep } from "../time.ts";
 
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
@@ -274,7 +274,17 @@ export function activityWatchSource(options: ActivityWatchOptions = {}): Source 
     return rows[0]?.timestamp;
   }
 
-  return { buckets, pages, newestStartUs };
+  async function describe({ signal }: { signal?: AbortSignal } = {}): Promise<SourceDescription> {
+    const { version, hostname } = await read("/info", InfoSchema, signal);
+    const rust = version.includes("(rust)");
+    return {
+      name: rust ? "aw-server-rust" : "aw-server",
+      version: version.replace(/\s*\(rust\)/, ""),
+      hostname,
+    };
+  }
+
+  return { buckets, pages, newestStartUs, describe };
 }
 
 /** The answer is larger than the agent takes: a smaller window may do. */

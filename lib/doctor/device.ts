@@ -1,0 +1,175 @@
+import { statfsSync } from "node:fs";
+import { dirname, join } from "node:path";
+import type { LoadedSettings } from "../config/load.ts";
+import { SETTINGS } from "../config/settings.ts";
+import type { Env } from "../paths.ts";
+import type { Report } from "../status/report.ts";
+import { formatBytes, formatSpan } from "../status/words.ts";
+import { type Check, fail, ok, warn } from "./check.ts";
+
+/** Below this much free space the cache will soon have no room to grow; below the other there is none to speak of. */
+const LOW_BYTES = 500e6;
+const NO_BYTES = 50e6;
+
+/** What {@link checkDevice} needs. */
+export interface DeviceOptions {
+  readonly loaded: LoadedSettings;
+  readonly report: Report;
+  readonly env: Env;
+  readonly os?: typeof Deno.build.os;
+  /** Free bytes of the disk that a path is on. */
+  readonly freeBytes?: (path: string) => number;
+}
+
+/** Looks at what is on this device: settings, the agent, how it is started, its files and the disk. */
+export function* checkDevice(options: DeviceOptions): Iterable<Check> {
+  yield* checkSettings(options);
+  yield checkAgent(options.report);
+  yield checkService(options);
+  yield* checkFiles(options);
+  yield checkDisk(options);
+}
+
+function* checkSettings({ loaded, os = Deno.build.os }: DeviceOptions): Iterable<Check> {
+  const { file, warnings, origins } = loaded;
+  for (const warning of warnings) yield warn("settings", warning, "Mend it where it is set");
+  const given = [...origins.values()].filter((origin) => origin !== "default").length;
+  yield ok(
+    "settings",
+    `The settings can be used: ${given} given, ${file === undefined ? "no settings file" : `from ${file}`}`,
+  );
+  const secret = SETTINGS.some(({ env, secret }) => secret && origins.get(env) === "file");
+  if (file !== undefined && secret && os !== "windows") yield* checkPrivate(file, 0o600);
+}
+
+function checkAgent({ running, agent, atMs }: Report): Check {
+  if (!running) {
+    return warn("agent", "The agent does not run", "Start it: lifelog-agent, or the service that starts it");
+  }
+  return ok(
+    "agent",
+    agent === undefined
+      ? "The agent runs"
+      : `The agent runs since ${formatSpan(atMs - agent.startedMs)} (process ${agent.pid})`,
+  );
+}
+
+/** Where the installation puts what starts the agent at log-in, by platform. */
+export function serviceFiles(env: Env, os: typeof Deno.build.os): string[] {
+  const home = env(os === "windows" ? "USERPROFILE" : "HOME") ?? "";
+  switch (os) {
+    case "darwin":
+      return [join(home, "Library/LaunchAgents/net.lifelog.agent.plist")];
+    case "windows":
+      return [];
+    default: {
+      const config = env("XDG_CONFIG_HOME") || join(home, ".config");
+      return [
+        join(config, "systemd/user/lifelog-agent.service"),
+        "/etc/systemd/user/lifelog-agent.service",
+        "/usr/lib/systemd/user/lifelog-agent.service",
+      ];
+    }
+  }
+}
+
+function checkService({ env, os = Deno.build.os }: DeviceOptions): Check {
+  const file = serviceFiles(env, os).find(exists);
+  return file === undefined
+    ? warn(
+      "service",
+      "Nothing is known to start the agent when you log in",
+      "Install the service: lifelog-agent service install",
+    )
+    : ok("service", `The agent is started by ${file}`);
+}
+
+function* checkFiles({ report, os = Deno.build.os }: DeviceOptions): Iterable<Check> {
+  const { cache } = report;
+  if (!cache.exists) {
+    yield ok("cache", `There is no cache yet: it will be ${cache.path}`);
+  } else if (cache.problem !== undefined) {
+    yield fail("cache", cache.problem.message, cache.problem.hint ?? "Look at the file");
+  } else {
+    const { events } = report.outbox;
+    yield ok(
+      "cache",
+      `The cache can be read: ${formatBytes(cache.bytes)}, ${events.toLocaleString("en")} events waiting`,
+    );
+  }
+  for (const path of cache.quarantined) {
+    yield warn(
+      "cache",
+      `A damaged cache was put aside: ${path}`,
+      "Keep it if events in it matter; else remove it",
+    );
+  }
+  if (report.deadLetters > 0) {
+    yield warn(
+      "dead-letters",
+      `The server did not accept ${report.deadLetters.toLocaleString("en")} events`,
+      "See why: lifelog-agent dead-letters",
+    );
+  }
+  if (os === "windows") return;
+  if (cache.exists) yield* checkPrivate(cache.path, 0o600);
+  yield* checkPrivate(dirname(cache.path), 0o700);
+}
+
+/** Whether nobody but its owner can read a file. */
+function* checkPrivate(path: string, mode: number): Iterable<Check> {
+  try {
+    const actual = (Deno.statSync(path).mode ?? 0) & 0o777;
+    if ((actual & 0o077) === 0) return;
+    // A folder that others use as well is not the agent's to close.
+    if (mode === 0o700 && (actual & 0o022) === 0) return;
+    yield warn(
+      "permissions",
+      `Others on this device can read ${path} (mode ${actual.toString(8)})`,
+      `chmod ${mode.toString(8)} ${path}`,
+    );
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return;
+    yield fail(
+      "permissions",
+      `Cannot look at ${path}: ${error instanceof Error ? error.message : error}`,
+      "Run it as the user that the agent runs as",
+    );
+  }
+}
+
+function checkDisk({ report, freeBytes = freeBytesOf }: DeviceOptions): Check {
+  const path = nearestFolder(dirname(report.cache.path));
+  try {
+    const free = freeBytes(path);
+    const message = `${formatBytes(free)} are free on the disk of the cache`;
+    if (free < NO_BYTES) return fail("disk", message, "Free some space: events cannot be cached without it");
+    if (free < LOW_BYTES) return warn("disk", message, "Free some space before it runs out");
+    return ok("disk", message);
+  } catch (error) {
+    return warn(
+      "disk",
+      `Cannot tell how much space is free: ${error instanceof Error ? error.message : error}`,
+      `Look at the disk of ${path} yourself`,
+    );
+  }
+}
+
+function freeBytesOf(path: string): number {
+  const { bavail, bsize } = statfsSync(path);
+  return bavail * bsize;
+}
+
+/** The folder itself, or the first above it that exists. */
+function nearestFolder(path: string): string {
+  return exists(path) || dirname(path) === path ? path : nearestFolder(dirname(path));
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch (error) {
+    return !(error instanceof Deno.errors.NotFound);
+  }
+}

@@ -1,4 +1,5 @@
 import { getLogger } from "@logtape/logtape";
+import { steadyMs } from "./clock.ts";
 import type { Collector, CollectResult } from "./collector.ts";
 import type { Deliverer, DrainResult } from "./deliverer.ts";
 import { SourceError, StoreError } from "./errors.ts";
@@ -85,7 +86,7 @@ export function createAgent(options: AgentOptions): Agent {
     sendIntervalSeconds = 300,
     splay = 0,
     now = Date.now,
-    monotonicMs = () => performance.now(),
+    monotonicMs = steadyMs,
     schedule = startSchedule,
   } = options;
   let buckets: readonly Bucket[] = [];

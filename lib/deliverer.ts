@@ -1,7 +1,8 @@
 import { backoffMs } from "./backoff.ts";
+import { steadyMs } from "./clock.ts";
 import type { Batch, SendResult, Sink } from "./event.ts";
 import type { Database } from "./store/database.ts";
-import { moveToDeadLetters, peekOutbox, removeFromOutbox } from "./store/outbox.ts";
+import { moveToDeadLetters, peekNewest, peekOutbox, removeFromOutbox } from "./store/outbox.ts";
 import { sleep } from "./time.ts";
 
 /** A drain waits no longer than this between tries, in milliseconds; asked for more, it ends and leaves it to the next. */
@@ -11,6 +12,13 @@ const MAX_RETRY_AFTER_MS = 24 * 3_600_000;
 /** The shortest and longest that the breaker stays open after a failed drain, in milliseconds. */
 const BREAKER_BASE_MS = 30_000;
 const BREAKER_CAP_MS = 15 * 60_000;
+/** Events in the one request that asks, after a drain that failed, whether the server is back. */
+const PROBE_SIZE = 10;
+/** A server that took longer than this for a batch is given as long again before the next, up to a limit. */
+const SLOW_ANSWER_MS = 250;
+const MAX_REST_MS = 10_000;
+/** In how many drains an event alone must have made the server fail, while it took others, to be given up. */
+const MAX_STRIKES = 3;
 
 /** How a drain of the outbox ended. */
 export interface DrainResult {
@@ -36,7 +44,7 @@ export interface DelivererOptions {
   /** The base of the delay between tries, in milliseconds. Default: 60000. */
   readonly retryDelayMs?: number;
   readonly now?: () => number;
-  /** A clock that only goes forward, in milliseconds. */
+  /** A clock that only goes forward and counts sleep, in milliseconds. */
   readonly monotonicMs?: () => number;
   readonly random?: () => number;
   readonly sleep?: typeof sleep;
@@ -72,7 +80,7 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
     maxRetries = 3,
     retryDelayMs = 60_000,
     now = Date.now,
-    monotonicMs = () => performance.now(),
+    monotonicMs = steadyMs,
     random = Math.random,
     sleep: pause = sleep,
     onResult,
@@ -80,60 +88,131 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
   } = options;
   let failedDrains = 0;
   let openUntilMs = -Infinity;
+  /** How many events a request may have for the server not to find it too large, and not to take too long for it. */
   let sizeLimit = maxBatchSize;
+  let paceLimit = maxBatchSize;
+  /** What the server has confirmed, but could not be taken off the outbox, as when the disk was full. */
+  let confirmed: Batch = [];
+  /** In how many drains an event alone made the server fail. */
+  const strikes = new Map<number, number>();
 
   async function drain(
     { signal, abortSignal }: { signal?: AbortSignal; abortSignal?: AbortSignal } = {},
   ): Promise<DrainResult> {
     const tally = { delivered: 0, dead: 0, requests: 0 };
+    takeOff(confirmed);
     // What the server found too large is tried again now and then, for its limit may have been raised.
     sizeLimit = Math.min(maxBatchSize, sizeLimit * 2);
-    let retryAfterMs: number | undefined;
+    /** After a failure one small request asks whether the server is back: a sick one is asked less, not more. */
+    let probing = failedDrains > 0;
+    /** How often the batch at the head was tried. */
+    let tries = 0;
+    /** The number of the last request that was accepted, and of the one that raised the present suspicion. */
+    let acceptedAt = 0;
+    let suspectedAt = 0;
+    let stopped: Stop | undefined;
+    /** How many events a request has while the server rejects some without naming them. */
+    let groupSize = maxBatchSize;
+    /** Up to this entry the outbox holds one that the server did not accept in the company of others. */
+    let suspectSeq = -1;
+    /** How long a slow server is given before the next request, in milliseconds. */
+    let restMs = 0;
+    /** Up to this entry the outbox is left to the next drain. */
+    let asideSeq = -1;
 
-    /** Sends one batch, again where it pays. */
-    async function attempt(batch: Batch): Promise<SendResult> {
-      for (let tries = 0;; tries++) {
-        signal?.throwIfAborted();
-        tally.requests++;
-        const result = await sink.send(batch, abortSignal ? { signal: abortSignal } : {});
-        onResult?.(batch, result);
-        if (result.kind !== "retry" || tries >= maxRetries) return result;
-        if ((result.retryAfterMs ?? 0) > MAX_WAIT_MS) return result;
-        const waitMs = backoffMs(
-          tries,
-          { baseMs: retryDelayMs, capMs: MAX_WAIT_MS, random },
-          result.retryAfterMs,
-        );
-        onWait?.(waitMs, result.reason, tries + 1);
-        await pause(waitMs, { signal });
-      }
+    async function send(batch: Batch): Promise<SendResult> {
+      tally.requests++;
+      const result = await sink.send(batch, abortSignal ? { signal: abortSignal } : {});
+      onResult?.(batch, result);
+      return result;
+    }
+
+    function takeOff(batch: Batch): void {
+      confirmed = batch;
+      if (batch.length > 0) removeFromOutbox(db, batch);
+      confirmed = [];
+    }
+
+    function delivered(batch: Batch): void {
+      takeOff(batch);
+      tally.delivered += batch.length;
+      if (strikes.size > 0) { for (const { seq } of batch) strikes.delete(seq); }
+      acceptedAt = tally.requests;
+      probing = false;
+      paceLimit = Math.min(maxBatchSize, paceLimit * 2);
     }
 
     function bury(batch: Batch, status: number, reason: (index: number) => string): void {
       moveToDeadLetters(db, batch.map(({ seq }, index) => ({ seq, status, reason: reason(index) })), now());
       tally.dead += batch.length;
+      for (const { seq } of batch) strikes.delete(seq);
     }
 
-    let stopped: Extract<SendResult, { kind: "retry" | "refused" }> | undefined;
-    /** How many events a request has while the server rejects some without naming them. */
-    let groupSize = maxBatchSize;
-    /** Up to this entry the outbox holds one that the server did not accept in the company of others. */
-    let suspectSeq = -1;
+    /**
+     * Finds out whether the server takes any event at all, by the newest one and, where `alsoFirst`, the batch's first:
+     * then the fault is in the batch. An event is given up only when the server took another one after it had not taken
+     * this. Returns why to stop where it takes none.
+     */
+    async function stopUnlessItTakesAnother(
+      batch: Batch,
+      stop: Stop,
+      alsoFirst = true,
+    ): Promise<Stop | undefined> {
+      const searching = batch.at(-1)!.seq <= suspectSeq;
+      if (!searching) suspectedAt = tally.requests;
+      else if (batch.length > 1 || acceptedAt > suspectedAt) return undefined;
+      const others = [peekNewest(db), alsoFirst ? batch[0] : undefined];
+      for (const other of others) {
+        if (other === undefined || (batch.length === 1 && other.seq === batch[0]!.seq)) continue;
+        signal?.throwIfAborted();
+        const result = await send([other]);
+        if (result.kind === "delivered") {
+          delivered([other]);
+          return undefined;
+        }
+        if (result.kind === "retry") return result;
+      }
+      return stop;
+    }
+
+    /** Notes that the batch holds an event that the server does not accept; `bury` takes it when it is alone. */
+    function suspect(batch: Batch, buryIt: () => void): void {
+      if (batch.length > 1) {
+        suspectSeq = batch.at(-1)!.seq;
+        return;
+      }
+      buryIt();
+      suspectSeq = -1;
+      // Where many are rejected, smaller groups find them in fewer requests.
+      groupSize = Math.max(1, Math.floor(groupSize / 2));
+    }
+
     while (stopped === undefined) {
       signal?.throwIfAborted();
-      // What was sent is gone from the outbox, delivered or dead: its head is always what comes next.
-      const head = peekOutbox(db, -1, Math.min(groupSize, sizeLimit), maxBatchBytes);
+      // What was sent is gone from the outbox, delivered or dead: its head is always what comes next. It is read anew
+      // for each try, for what waited may have been taken back meanwhile.
+      const limit = Math.min(groupSize, sizeLimit, paceLimit, probing ? PROBE_SIZE : Infinity);
+      const head = peekOutbox(db, asideSeq, limit, maxBatchBytes);
       if (head.length === 0) break;
       const suspects = head.filter(({ seq }) => seq <= suspectSeq);
       if (suspects.length === 0) suspectSeq = -1;
-      const batch = suspects.length === 0 ? head : suspects.slice(0, Math.ceil(suspects.length / 2));
-      const result = await attempt(batch);
+      const searching = suspects.length > 0;
+      const batch = !searching ? head : suspects.slice(0, Math.ceil(suspects.length / 2));
+      if (restMs > 0) {
+        await pause(restMs, { signal });
+        restMs = 0;
+        continue;
+      }
+      const beganMs = monotonicMs();
+      const result = await send(batch);
+      const tookMs = monotonicMs() - beganMs;
+      if (result.kind !== "retry") tries = 0;
       switch (result.kind) {
         case "delivered":
-          removeFromOutbox(db, batch);
-          tally.delivered += batch.length;
+          delivered(batch);
           // Where the first half was accepted, the fault is in the second: that one needs no request as a whole.
-          if (suspects.length === 0) groupSize = Math.min(maxBatchSize, groupSize * 2);
+          if (!searching) groupSize = Math.min(maxBatchSize, groupSize * 2);
+          if (tookMs > SLOW_ANSWER_MS) restMs = Math.min(tookMs, MAX_REST_MS);
           break;
         case "rejected":
           if (result.indices.length > 0) {
@@ -144,32 +223,81 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
               (i) => reasons?.get(indices[i]!) ?? result.reason,
             );
             suspectSeq = -1;
-          } else if (batch.length === 1) {
-            bury(batch, result.status, () => result.reason);
-            suspectSeq = -1;
-            // Where many are rejected, smaller groups find them in fewer requests.
-            groupSize = Math.max(1, Math.floor(groupSize / 2));
           } else {
-            suspectSeq = batch.at(-1)!.seq;
+            if (result.perhapsAll) {
+              stopped = await stopUnlessItTakesAnother(batch, {
+                kind: "refused",
+                reason: `${result.reason} to every event`,
+                status: result.status,
+                hint: "Check that CENTRAL_SERVER_ENDPOINT is a LifeLog server's address",
+              });
+            }
+            if (stopped === undefined) suspect(batch, () => bury(batch, result.status, () => result.reason));
           }
           break;
         case "too-large":
           if (batch.length === 1) bury(batch, result.status, () => result.reason);
           else sizeLimit = Math.ceil(batch.length / 2);
           break;
-        default:
+        case "refused":
           stopped = result;
+          if (result.perhapsContent) {
+            stopped = await stopUnlessItTakesAnother(batch, result);
+            const { status = 403, reason } = result;
+            if (stopped === undefined) {
+              suspect(batch, () => bury(batch, status, () => `${reason} to this event alone`));
+            }
+          }
+          break;
+        case "retry": {
+          if (result.slow) paceLimit = Math.ceil(batch.length / 2);
+          const retries = probing || searching || (result.retryAfterMs ?? 0) > MAX_WAIT_MS ? 0 : maxRetries;
+          if (tries < retries) {
+            const { reason, retryAfterMs } = result;
+            const waitMs = backoffMs(
+              tries++,
+              { baseMs: retryDelayMs, capMs: MAX_WAIT_MS, random },
+              retryAfterMs,
+            );
+            onWait?.(waitMs, reason, tries);
+            await pause(waitMs, { signal });
+            break;
+          }
+          tries = 0;
+          stopped = result;
+          // What goes on for drains may be an event at which the server fails each time, and not its being down.
+          if (result.status === 500 && (failedDrains >= 2 || strikes.size > 0)) {
+            stopped = await stopUnlessItTakesAnother(batch, result, false);
+          }
+          if (stopped === undefined) {
+            suspect(batch, () => {
+              const { seq } = batch[0]!;
+              const times = (strikes.get(seq) ?? 0) + 1;
+              strikes.set(seq, times);
+              if (times >= MAX_STRIKES) {
+                bury(batch, 500, () => `${result.reason} to this event alone, ${times} times`);
+              } else asideSeq = seq;
+            });
+          }
+          break;
+        }
       }
     }
 
-    if (stopped === undefined) {
+    if (stopped === undefined && asideSeq !== -1) {
+      stopped = {
+        kind: "retry",
+        status: 500,
+        reason: "it answered 500 to single events, which are tried again",
+      };
+    } else if (stopped === undefined) {
       failedDrains = 0;
       openUntilMs = -Infinity;
       return tally;
     }
-    if (stopped.kind === "retry") {
-      retryAfterMs = stopped.retryAfterMs && Math.min(stopped.retryAfterMs, MAX_RETRY_AFTER_MS);
-    }
+    const retryAfterMs = stopped.kind === "retry" && stopped.retryAfterMs !== undefined
+      ? Math.min(stopped.retryAfterMs, MAX_RETRY_AFTER_MS)
+      : undefined;
     const openMs = backoffMs(
       failedDrains++,
       { baseMs: BREAKER_BASE_MS, capMs: BREAKER_CAP_MS, random },
@@ -189,3 +317,6 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
 
   return { drain, pauseMs: () => Math.max(0, openUntilMs - monotonicMs()) };
 }
+
+/** Why a drain ends before all is delivered. */
+type Stop = Extract<SendResult, { kind: "retry" | "refused" }>;

@@ -100,9 +100,18 @@ export type SendResult =
     readonly reason: string;
     readonly status?: number;
     readonly retryAfterMs?: number;
+    /** It took too long: less at once may do. */
+    readonly slow?: boolean;
   }
   /** Nothing wrong with the batch, and no use in trying again before somebody mends something. */
-  | { readonly kind: "refused"; readonly reason: string; readonly status?: number; readonly hint: string }
+  | {
+    readonly kind: "refused";
+    readonly reason: string;
+    readonly status?: number;
+    readonly hint: string;
+    /** Or else something on the way refuses this one content, as firewalls do that look into requests. */
+    readonly perhapsContent?: boolean;
+  }
   /** The request is too large for the server. */
   | { readonly kind: "too-large"; readonly reason: string; readonly status: number }
   /** The server does not accept the batch because of its content; `indices` names the events where it said so. */
@@ -113,6 +122,8 @@ export type SendResult =
     readonly indices: readonly number[];
     /** The server's reason for single events, by index. */
     readonly reasons?: ReadonlyMap<number, string>;
+    /** It may as well refuse everything, whatever is in it. */
+    readonly perhapsAll?: boolean;
   };
 
 /** What the other side said to a request that it cannot take: whether it would take a good one. */

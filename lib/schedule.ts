@@ -1,5 +1,9 @@
 import { sleep } from "./time.ts";
 
+/** How often it is looked whether cron still ticks, and after how long without a tick it is done without. */
+const LOOK_EVERY_MS = 30_000;
+const MISSED_MS = 75_000;
+
 /** What {@link startSchedule} needs. */
 export interface ScheduleOptions {
   /** Letters, digits, spaces, `-` and `_`. */
@@ -15,6 +19,8 @@ export interface ScheduleOptions {
   readonly now?: () => number;
   readonly sleep?: typeof sleep;
   readonly cron?: typeof Deno.cron;
+  /** A clock that only goes forward, in milliseconds. */
+  readonly monotonicMs?: () => number;
 }
 
 /**
@@ -22,7 +28,9 @@ export interface ScheduleOptions {
  *
  * Cron ticks at second 0 of every minute, everywhere at once; the splay moves a device's turn to a moment of its
  * own. Within a minute the turns are waited for, so that intervals need not be whole minutes. Runs never overlap.
- * A turn that was missed, asleep or because a run took long, is made up for once, at the next tick.
+ * A turn that was missed, asleep or because a run took long, is made up for once, at the next tick: within a minute
+ * after a machine has come back. Cron waits for a time by the wall clock, so that one that is put back by an hour or a
+ * year would leave it silent for as long: a timer of the schedule's own steps in then.
  *
  * @returns settles when the schedule has stopped and its last run has ended
  */
@@ -36,6 +44,7 @@ export async function startSchedule(options: ScheduleOptions): Promise<void> {
     now = Date.now,
     sleep: pause = sleep,
     cron = Deno.cron,
+    monotonicMs = () => performance.now(),
   } = options;
   const intervalMs = intervalSeconds * 1000;
   const offsetMs = splay * intervalMs;
@@ -64,12 +73,29 @@ export async function startSchedule(options: ScheduleOptions): Promise<void> {
 
   // Cron would wait for an abort that has been.
   if (signal.aborted) return;
+  let tickedAtMs = monotonicMs();
   let ticking = tick();
-  await cron(name, "* * * * *", { signal }, () => {
-    // The tick that began at start may still be under way.
+  function next(): Promise<void> {
+    tickedAtMs = monotonicMs();
+    // The tick before may still be under way.
     ticking = ticking.then(tick);
     return ticking;
-  });
+  }
+
+  async function standIn(): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        await pause(LOOK_EVERY_MS, { signal });
+      } catch (error) {
+        if (!signal.aborted) throw error;
+        return;
+      }
+      // Not waited for: the next look is due, however long the run takes.
+      if (monotonicMs() - tickedAtMs > MISSED_MS) void next();
+    }
+  }
+
+  await Promise.all([cron(name, "* * * * *", { signal }, next), standIn()]);
   await ticking;
 }
 

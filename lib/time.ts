@@ -1,3 +1,5 @@
+import { steadyMs } from "./clock.ts";
+
 /** Microseconds in a millisecond, a second, a minute, an hour and a day. */
 export const MS_US = 1_000;
 export const SECOND_US = 1_000_000;
@@ -48,9 +50,26 @@ export function formatTimeUs(timeUs: number): string {
   return `${new Date(seconds * 1000).toISOString().slice(0, 19)}.${String(micros).padStart(6, "0")}+00:00`;
 }
 
-/** Waits, and rejects with the signal's reason when it is aborted before. */
-export function sleep(ms: number, options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
-  const { signal } = options;
+/** Longer waits are looked at this often: a timer stands still while the machine sleeps. */
+const LOOK_EVERY_MS = 15_000;
+
+/**
+ * Waits, and rejects with the signal's reason when it is aborted before. Time in which the machine slept counts: it
+ * ends at most 15 s after a machine has come back that slept past its end.
+ */
+export async function sleep(
+  ms: number,
+  options: { signal?: AbortSignal | undefined; clockMs?: () => number } = {},
+): Promise<void> {
+  const { signal, clockMs = steadyMs } = options;
+  const dueMs = clockMs() + ms;
+  for (let leftMs = ms; leftMs > 0; leftMs = dueMs - clockMs()) {
+    await timer(Math.min(leftMs, LOOK_EVERY_MS), signal);
+    if (leftMs <= LOOK_EVERY_MS) return;
+  }
+}
+
+function timer(ms: number, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
     signal?.throwIfAborted();
     const onAbort = () => {

@@ -425,3 +425,167 @@ Deno.test("drain() tells of each request and each wait, without the events' text
   }).drain();
   assert.deepEqual(told, [[2, "retry"], [30_000, "it answered 503", 1], [2, "delivered"]]);
 });
+
+Deno.test("drain() asks with one small request, once, whether a server that failed is back", async () => {
+  using db = outboxOf(numbered(1000));
+  let answer: SendResult = BUSY;
+  const { sink, sent } = fakeSink(() => answer);
+  const made = deliverer({ db, sink, maxRetries: 3 });
+  await made.drain();
+  assert.equal(sent.length, 4);
+  for (let drains = 0; drains < 5; drains++) {
+    sent.length = 0;
+    assert.equal((await made.drain()).requests, 1);
+    assert.deepEqual(sent.map((batch) => batch.length), [10]);
+  }
+  sent.length = 0;
+  answer = DELIVERED;
+  assert.equal((await made.drain()).delivered, 1000);
+  assert.deepEqual(sent.map((batch) => batch.length), [10, 500, 490]);
+});
+
+Deno.test("drain() keeps all when a server answers 400 to everything, and asks three times", async () => {
+  using db = outboxOf(numbered(600));
+  const { sink } = fakeSink(() => ({ ...rejected(), status: 400, perhapsAll: true }) as SendResult);
+  const result = await deliverer({ db, sink }).drain();
+  assert.deepEqual([result.requests, result.delivered, result.dead], [3, 0, 0]);
+  assert.match(result.failure!.hint!, /CENTRAL_SERVER_ENDPOINT/);
+  assert.equal(outboxDepth(db), 600);
+});
+
+Deno.test("drain() finds an event that is answered with 400, wherever it stands", async () => {
+  for (const at of [0, 1, 250, 498, 499]) {
+    using db = outboxOf(numbered(500));
+    const bad = `{"n":${at}}`;
+    const { sink, has } = fakeSink((batch) =>
+      batch.includes(bad) ? { ...rejected(), status: 400, perhapsAll: true } as SendResult : DELIVERED
+    );
+    const result = await deliverer({ db, sink }).drain();
+    assert.deepEqual([result.dead, has.length, outboxDepth(db)], [1, 499, 0], String(at));
+    assert.ok(result.requests <= few(1, 500) + 3, `${result.requests} requests`);
+    assert.deepEqual(deadBodies(db), [bad]);
+  }
+});
+
+Deno.test("drain() gives up an event that a firewall refuses with 403, once others are taken", async () => {
+  using db = outboxOf(numbered(300));
+  const bad = '{"n":123}';
+  const { sink, has } = fakeSink((batch) =>
+    batch.includes(bad) ? { ...REFUSED, status: 403, perhapsContent: true } as SendResult : DELIVERED
+  );
+  const made = deliverer({ db, sink });
+  const result = await made.drain();
+  assert.deepEqual([result.dead, has.length], [1, 299]);
+  assert.deepEqual(deadBodies(db), [bad]);
+});
+
+Deno.test("drain() buries nothing when the token is withdrawn in the middle of it", async () => {
+  using db = outboxOf(numbered(2000));
+  const { sink } = fakeSink((_, request) =>
+    request > 2 ? { ...REFUSED, status: 403, perhapsContent: true } as SendResult : DELIVERED
+  );
+  const result = await deliverer({ db, sink }).drain();
+  assert.deepEqual([result.delivered, result.dead, outboxDepth(db)], [1000, 0, 1000]);
+  assert.ok(result.requests <= 5);
+});
+
+Deno.test("drain() is not held up for ever by an event at which the server fails with 500", async () => {
+  using db = outboxOf(numbered(40));
+  const bad = '{"n":7}';
+  const { sink, has, sent } = fakeSink((batch) =>
+    batch.includes(bad) ? { kind: "retry", reason: "it answered 500", status: 500 } : DELIVERED
+  );
+  const made = deliverer({ db, sink, maxRetries: 1 });
+  for (let drains = 0; drains < 2; drains++) {
+    await made.drain();
+    assert.deepEqual(
+      [has.length, deadLetterCount(db)],
+      [0, 0],
+      "a server that is down looks the same at first",
+    );
+  }
+  sent.length = 0;
+  assert.equal((await made.drain()).failure?.status, 500);
+  assert.deepEqual([has.length, deadLetterCount(db)], [39, 0]);
+  assert.ok(sent.length < 12, `${sent.length} requests`);
+  await made.drain();
+  add(db, numbered(5), 100);
+  assert.equal((await made.drain()).failure?.status, 500);
+  add(db, numbered(5), 200);
+  assert.equal((await made.drain()).failure, undefined);
+  assert.deepEqual(deadBodies(db), [bad]);
+  assert.equal(has.length, 49);
+});
+
+Deno.test("drain() buries nothing of a server that answers 500 to everything, however long", async () => {
+  using db = outboxOf(numbered(40));
+  const { sink } = fakeSink(() => ({ kind: "retry", reason: "it answered 500", status: 500 }));
+  const made = deliverer({ db, sink, maxRetries: 0 });
+  for (let drains = 0; drains < 20; drains++) assert.ok((await made.drain()).requests <= 2);
+  assert.equal(outboxDepth(db), 40);
+});
+
+Deno.test("drain() sends less at once to a server that takes too long, and more again when it does not", async () => {
+  using db = outboxOf(numbered(2000));
+  let slow = true;
+  const { sink, sent } = fakeSink((batch) =>
+    slow && batch.length > 100 ? { kind: "retry", reason: "no answer within 30 s", slow } : DELIVERED
+  );
+  const made = deliverer({ db, sink, maxBatchSize: 500 });
+  let result = await made.drain();
+  while (result.failure !== undefined) result = await made.drain();
+  assert.equal(outboxDepth(db), 0);
+  slow = false;
+  add(db, numbered(2000), 5000);
+  sent.length = 0;
+  await made.drain();
+  assert.ok(sent.length <= 7, sent.map((batch) => batch.length).join());
+});
+
+Deno.test("drain() gives a slow server as long a rest as it took, and a quick one none", async () => {
+  using db = outboxOf(numbered(4));
+  let nowMs = 0;
+  const took = [100, 3000, 60_000, 10];
+  const { sink } = fakeSink((_, request) => {
+    nowMs += took[request - 1]!;
+    return DELIVERED;
+  });
+  const made = deliverer({ db, sink, maxBatchSize: 1, monotonicMs: () => nowMs });
+  await made.drain();
+  assert.deepEqual(made.waits, [3000, 10_000]);
+});
+
+Deno.test("drain() does not ask again for what the server confirmed and the disk could not let go", async () => {
+  using db = outboxOf(numbered(5));
+  let full = true;
+  const failing = Object.create(db, {
+    transaction: {
+      value: (work: () => void) => {
+        if (full) throw new Error("disk is full");
+        db.transaction(work);
+      },
+    },
+    all: { value: db.all.bind(db) },
+    get: { value: db.get.bind(db) },
+    run: { value: db.run.bind(db) },
+    cipher: { value: db.cipher },
+  });
+  const { sink, sent } = fakeSink(() => DELIVERED);
+  const made = deliverer({ db: failing, sink });
+  for (let drains = 0; drains < 3; drains++) await assert.rejects(made.drain(), /full/);
+  assert.equal(sent.length, 1);
+  full = false;
+  assert.equal((await made.drain()).requests, 0);
+  assert.equal(outboxDepth(db), 0);
+});
+
+Deno.test("drain() does not send again what was taken back while it waited for a retry", async () => {
+  using db = outboxOf(numbered(3));
+  const { sink, has } = fakeSink((_, request) => {
+    if (request > 1) return DELIVERED;
+    assert.ok(withdraw(db, ensureBucket(db, BUCKET).id, version(1)));
+    return BUSY;
+  });
+  await deliverer({ db, sink }).drain();
+  assert.deepEqual(has, ['{"n":0}', '{"n":2}']);
+});

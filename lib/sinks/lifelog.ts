@@ -64,6 +64,7 @@ export function lifelogSink(options: LifelogSinkOptions): Sink {
       return {
         kind: "retry",
         reason: timeout.aborted ? `no answer within ${timeoutMs / 1000} s` : connectionFault(error),
+        ...(timeout.aborted ? { slow: true } : {}),
       };
     }
     return judge(response, text, batch.length, now());
@@ -94,12 +95,15 @@ function envelope(batch: Batch, deviceId: string, nowMs: number): string {
 /** Says what an answer means for the batch. */
 function judge(response: Response, text: string, count: number, nowMs: number): SendResult {
   const { status } = response;
-  const retryAfter = retryAfterMs(response.headers.get("retry-after"), nowMs);
+  // A date is by the server's clock, so it is told by that clock how far off it is.
+  const serverMs = nowMs + (aheadMs(response, nowMs) ?? 0);
+  const retryAfter = retryAfterMs(response.headers.get("retry-after"), serverMs);
   const retry = (reason: string): SendResult => ({
     kind: "retry",
     status,
     reason,
     ...(retryAfter === undefined ? {} : { retryAfterMs: retryAfter }),
+    ...(status === 408 || status === 504 ? { slow: true } : {}),
   });
   if (status >= 200 && status < 300) {
     const doubt = doubtAbout(status, text, count);
@@ -109,7 +113,7 @@ function judge(response: Response, text: string, count: number, nowMs: number): 
     return retry(`it answered ${status}`);
   }
   if (status === 413) return { kind: "too-large", status, reason: "it answered 413 (too large)" };
-  const refused = (hint: string): SendResult => ({
+  const refused = (hint: string): Extract<SendResult, { kind: "refused" }> => ({
     kind: "refused",
     status,
     reason: `it answered ${status}`,
@@ -120,9 +124,10 @@ function judge(response: Response, text: string, count: number, nowMs: number): 
   }
   switch (status) {
     case 401:
-    case 403:
     case 407:
       return refused("Check SERVER_AUTH_TOKEN");
+    case 403:
+      return { ...refused("Check SERVER_AUTH_TOKEN"), perhapsContent: true };
     case 404:
     case 405:
     case 410:
@@ -177,6 +182,8 @@ function rejection(status: number, text: string, count: number): SendResult | un
     reason: `it answered ${status}`,
     indices: [...reasons.keys()].sort((a, b) => a - b),
     reasons,
+    // 422 is what the contract has for events that do not validate; another status may mean anything.
+    ...(status === 422 ? {} : { perhapsAll: true }),
   };
 }
 

@@ -76,6 +76,12 @@ export function peekOutbox(db: Database, afterSeq: number, limit: number, maxByt
   return batch;
 }
 
+/** Reads the newest entry. */
+export function peekNewest(db: Database): OutboxEntry | undefined {
+  const seq = db.get<{ seq: number | null }>("SELECT max(seq) AS seq FROM outbox")?.seq;
+  return typeof seq === "number" ? peekOutbox(db, seq - 1, 1, Infinity)[0] : undefined;
+}
+
 interface OutboxRow {
   readonly seq: number;
   readonly bucketId: number;

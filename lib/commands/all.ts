@@ -1,6 +1,7 @@
 import { config } from "./config.ts";
 import type { CommandSpec } from "./command.ts";
 import { doctor } from "./doctor.ts";
+import { dashboard } from "./dashboard.ts";
 import { status } from "./status.ts";
 import { encryption } from "./encryption.ts";
 import { start } from "./start.ts";
@@ -9,4 +10,4 @@ import { start } from "./start.ts";
 export const MAIN_COMMAND: CommandSpec = start;
 
 /** Every command, in the order of the help. */
-export const COMMANDS: readonly CommandSpec[] = [status, doctor, config, encryption];
+export const COMMANDS: readonly CommandSpec[] = [status, doctor, dashboard, config, encryption];

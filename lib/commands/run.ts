@@ -6,6 +6,7 @@ import { createDeliverer } from "../deliverer.ts";
 import type { Bucket, Filter, Page, SendResult, Sink, Source } from "../event.ts";
 import { ExitCode } from "../exit_codes.ts";
 import { createRepeatGate } from "../log.ts";
+import { observedCollector, observedDeliverer, observedSink, type Observer } from "../observer.ts";
 import type { Progress } from "../progress.ts";
 import { splayOf } from "../schedule.ts";
 import type { Database } from "../store/database.ts";
@@ -14,6 +15,7 @@ import { createMarkKeeper } from "../store/mark.ts";
 import { getMeta, setMeta } from "../store/meta.ts";
 import { deadLetterCount, outboxDepth } from "../store/outbox.ts";
 import { DAY_US, MS_US } from "../time.ts";
+import { openObservers } from "./observe.ts";
 
 const log = getLogger(["lifelog-agent", "run"]);
 
@@ -52,7 +54,8 @@ export async function run(options: RunOptions): Promise<ExitCode> {
       setting: "SERVER_AUTH_TOKEN",
     });
   }
-  const agent = assemble(options);
+  await using observers = await openObservers(options);
+  const agent = assemble(options, observers.observer);
   if (!once) {
     log.info("Collecting every {collect} s, delivering every {send} s; {waiting} events waiting", {
       collect: settings.collectionIntervalSeconds,
@@ -77,8 +80,9 @@ export async function run(options: RunOptions): Promise<ExitCode> {
 }
 
 /** The pipeline: source → settle → filters → encode → cache → batch → sink. */
-function assemble(options: RunOptions): Agent {
-  const { settings, deviceId, db, source, filters, sink, once, progress } = options;
+function assemble(options: RunOptions, observer: Observer | undefined): Agent {
+  const { settings, deviceId, db, source, filters, once, progress } = options;
+  const sink = options.sink && observer ? observedSink(options.sink, observer) : options.sink;
   const collectFromUs = collectFrom(db, options.sinceUs, Date.now());
   const mark = createMarkKeeper(db);
   mark.begin();
@@ -119,8 +123,8 @@ function assemble(options: RunOptions): Agent {
   return createAgent({
     db,
     source,
-    collector,
-    deliverer,
+    collector: observer ? observedCollector(collector, observer) : collector,
+    deliverer: deliverer && observer ? observedDeliverer(deliverer, observer) : deliverer,
     repeats: createRepeatGate({ now: Date.now }),
     onEmptied: mark.keep,
     collectionIntervalSeconds: settings.collectionIntervalSeconds,

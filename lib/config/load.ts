@@ -263,6 +263,7 @@ export function loadSettings(options: LoadOptions): LoadedSettings {
     },
     minDurationSeconds: number("AW_MIN_DURATION_SECONDS", 5, 0, 86400, false),
     settleSeconds: number("AW_SETTLE_SECONDS", 300, 0, 86400),
+    healthPort: number("HEALTH_PORT", 0, 0, 65535) || undefined,
     logLevel: LOG_LEVELS[level ?? "INFO"],
     logFile: path("LOG_FILE"),
     logFormat: logFormat ?? "text",

@@ -30,6 +30,8 @@ export interface Settings {
   };
   readonly minDurationSeconds: number;
   readonly settleSeconds: number;
+  /** The port of health, metrics and dashboard on 127.0.0.1; absent: none. */
+  readonly healthPort: number | undefined;
   readonly logLevel: LogLevel;
   readonly logFile: string | undefined;
   readonly logFormat: "text" | "json";
@@ -191,6 +193,12 @@ export const SETTINGS: readonly Setting[] = [
     flag: "settle",
     default: "300",
     description: "how long after its end the newest event may still grow, in seconds",
+  },
+  {
+    env: "HEALTH_PORT",
+    flag: "health-port",
+    default: "0",
+    description: "the port of health, metrics and dashboard, on 127.0.0.1 alone; 0 for none",
   },
   {
     env: "LOG_LEVEL",

@@ -162,6 +162,16 @@ export const MIGRATIONS: readonly string[] = [
   DROP TABLE coverage;
   ALTER TABLE covered RENAME TO coverage;
   `,
+  `
+  -- How much waited at a moment, for the dashboard's charts; written while it is on.
+  CREATE TABLE sample (
+    at_ms INTEGER PRIMARY KEY,
+    waiting INTEGER NOT NULL,
+    dead INTEGER NOT NULL,
+    lag_ms INTEGER
+  ) STRICT;
+  CREATE INDEX dead_letter_by_version ON dead_letter (bucket_id, start_us);
+  `,
 ];
 
 /** How many rows one statement inserts. */

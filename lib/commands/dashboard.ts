@@ -1,0 +1,21 @@
+import { SettingError } from "../errors.ts";
+import { ExitCode } from "../exit_codes.ts";
+import { readOrCreateWebToken, webTokenFile } from "../web/token.ts";
+import type { CommandSpec } from "./command.ts";
+
+/** Tells how to get into the dashboard. */
+export const dashboard: CommandSpec = {
+  name: "dashboard",
+  description: "Print the address of the dashboard, with the token that opens it.",
+  run({ loadSettings, print }) {
+    const { settings: { healthPort, cachePath } } = loadSettings();
+    if (healthPort === undefined) {
+      throw new SettingError("Cannot open the dashboard as HEALTH_PORT is not set", {
+        hint: "Set it in the settings file, for example HEALTH_PORT=5610, and restart the agent",
+      });
+    }
+    // Behind the #, where no browser sends it and no log has it.
+    print(`http://127.0.0.1:${healthPort}/#token=${readOrCreateWebToken(webTokenFile(cachePath))}`);
+    return ExitCode.Ok;
+  },
+};

@@ -1,0 +1,33 @@
+import type { Database } from "./database.ts";
+
+const ADD = "INSERT OR REPLACE INTO sample (at_ms, waiting, dead, lag_ms) VALUES (?, ?, ?, ?)";
+const FORGET = "DELETE FROM sample WHERE at_ms < ? OR at_ms > ?";
+const READ =
+  `SELECT at_ms AS atMs, waiting, dead, lag_ms AS lagMs FROM sample WHERE at_ms >= ? ORDER BY at_ms`;
+
+/** How long samples are kept, in milliseconds: one a minute, 2880 of them at most. */
+const KEEP_MS = 48 * 3_600_000;
+
+/** How much waited, and how far behind the agent was, at one moment. */
+export interface Sample {
+  readonly atMs: number;
+  /** Events in the outbox. */
+  readonly waiting: number;
+  /** Dead letters. */
+  readonly dead: number;
+  /** How long ago the bucket that is furthest behind was read; `null` before the first read. */
+  readonly lagMs: number | null;
+}
+
+/** Keeps a sample and forgets those older than 48 hours, and those that a clock which ran ahead left in the future. */
+export function addSample(db: Database, { atMs, waiting, dead, lagMs }: Sample): void {
+  db.transaction(() => {
+    db.run(FORGET, atMs - KEEP_MS, atMs);
+    db.run(ADD, atMs, waiting, dead, lagMs);
+  });
+}
+
+/** The samples from `sinceMs` on, oldest first. */
+export function samplesSince(db: Database, sinceMs: number): Sample[] {
+  return db.all<Sample>(READ, sinceMs);
+}

@@ -1,0 +1,148 @@
+import assert from "node:assert/strict";
+import { CANARY, makeScene, NOW_MS, type Scene } from "./scene.ts";
+import { type Database } from "../../lib/store/database.ts";
+import { addSample, samplesSince } from "../../lib/store/samples.ts";
+import { openWeb } from "../../lib/web/open.ts";
+import { readOrCreateWebToken, webTokenFile } from "../../lib/web/token.ts";
+
+function open(scene: Scene, db: Database = scene.db) {
+  return openWeb({
+    port: 0,
+    db,
+    source: scene.source,
+    filters: scene.filters,
+    deviceId: "laptop",
+    delivers: true,
+    collectionIntervalSeconds: 60,
+    sendIntervalSeconds: 300,
+    now: () => NOW_MS,
+  });
+}
+
+const tokenOf = ({ db }: Scene) => readOrCreateWebToken(webTokenFile(db.path));
+
+Deno.test("the server answers over its socket with health, metrics, page and figures", async () => {
+  using scene = await makeScene();
+  await using web = open(scene);
+  const get = async (path: string) => {
+    const headers = { authorization: `Bearer ${tokenOf(scene)}` };
+    const response = await fetch(`http://127.0.0.1:${web.port}${path}`, { headers });
+    return {
+      status: response.status,
+      type: response.headers.get("content-type"),
+      text: await response.text(),
+    };
+  };
+  assert.equal((await get("/healthz")).text, "ok\n");
+  assert.equal((await get("/readyz")).text, "degraded\n");
+  for (
+    const path of [
+      "/",
+      "/app.js",
+      "/lanes.js",
+      "/charts.js",
+      "/dom.js",
+      "/words.js",
+      "/uplot.js",
+      "/style.css",
+    ]
+  ) {
+    const { status, text } = await get(path);
+    assert.equal(status, 200, path);
+    assert.ok(text.length > 100, path);
+  }
+  const state = JSON.parse((await get("/board/state")).text);
+  assert.equal(state.report.outbox.events, 19);
+  assert.equal(state.verdict.level, "degraded");
+  assert.ok(JSON.parse((await get("/board/history")).text).atMs.length > 2000);
+  const timeline = (await get("/board/timeline")).text;
+  assert.ok(timeline.includes(CANARY));
+});
+
+Deno.test("the metrics are OpenMetrics, count what is told, and hold nothing of any event", async () => {
+  using scene = await makeScene();
+  await using web = open(scene);
+  const took = { fromMs: 0, toMs: 1500 };
+  const bucket = { id: "b", type: "currentwindow", hostname: "h", created: "" } as const;
+  const result = { cached: 7, filtered: 2, withdrawn: 1, revised: 0, unencodable: 0, pages: 1 };
+  web.observer.collected(bucket, result, took);
+  web.observer.collected(bucket, undefined, took);
+  web.observer.sent([{ seq: 1, body: CANARY }, { seq: 2, body: CANARY }], { kind: "delivered" }, took);
+  web.observer.sent([{ seq: 3, body: CANARY }], { kind: "retry", reason: CANARY }, took);
+  web.observer.drained({ delivered: 2, dead: 1, requests: 2 }, took);
+  web.observer.drained(undefined, took);
+  const response = await fetch(`http://127.0.0.1:${web.port}/metrics`, {
+    headers: { authorization: `Bearer ${tokenOf(scene)}` },
+  });
+  assert.match(response.headers.get("content-type")!, /^application\/openmetrics-text; version=1\.0\.0/);
+  const text = await response.text();
+  for (
+    const line of [
+      'lifelog_agent_collected_events_total{type="currentwindow"} 7',
+      'lifelog_agent_filtered_events_total{type="currentwindow"} 2',
+      'lifelog_agent_collection_passes_total{type="currentwindow",outcome="failed"} 1',
+      "lifelog_agent_delivered_events_total 2",
+      "lifelog_agent_dead_letter_events_total 1",
+      'lifelog_agent_delivery_requests_total{outcome="retry"} 1',
+      "lifelog_agent_delivery_request_duration_seconds_sum 3",
+      'lifelog_agent_outbox_events{bucket="aw-watcher-window_laptop"} 16',
+      "lifelog_agent_dead_letters 3",
+      'lifelog_agent_level{level="degraded"} 1',
+    ]
+  ) assert.ok(text.includes(`\n${line}\n`), line);
+  assert.ok(text.endsWith("# EOF\n"));
+  assert.ok(!text.includes(CANARY));
+  // A name's samples stand together behind one TYPE line, counters end in _total, and every name has its unit.
+  const types = [...text.matchAll(/^# TYPE (\S+) (\S+)$/gm)];
+  assert.equal(new Set(types.map(([, name]) => name)).size, types.length);
+  for (const [, name, type] of types) {
+    assert.match(name!, /^lifelog_agent_[a-z_]+$/);
+    const samples = [...text.matchAll(new RegExp(`^(${name}\\w*)(?:\\{| )`, "gm"))].map(([, sample]) =>
+      sample!
+    );
+    if (type === "counter") { for (const sample of samples) assert.equal(sample, `${name}_total`); }
+  }
+});
+
+Deno.test("a port that another has is said at the start and hurts nobody", async () => {
+  using scene = await makeScene();
+  await using taken = open(scene);
+  assert.throws(
+    () =>
+      openWeb({
+        port: taken.port,
+        db: scene.db,
+        source: scene.source,
+        filters: [],
+        deviceId: "x",
+        delivers: false,
+        collectionIntervalSeconds: 60,
+        sendIntervalSeconds: 300,
+      }),
+    Deno.errors.AddrInUse,
+  );
+});
+
+Deno.test("the server listens on 127.0.0.1 and on no other address of the device", async () => {
+  using scene = await makeScene();
+  await using web = open(scene);
+  await assert.rejects(() => fetch(`http://127.0.0.2:${web.port}/healthz`));
+});
+
+Deno.test("samples are kept for two days, and those of a clock that ran ahead are forgotten", async () => {
+  using scene = await makeScene();
+  const { db } = scene;
+  const hour = 3_600_000;
+  const sample = (atMs: number) => addSample(db, { atMs, waiting: 1, dead: 0, lagMs: null });
+  sample(NOW_MS + 100 * hour);
+  assert.equal(samplesSince(db, 0).length, 1);
+  sample(NOW_MS);
+  sample(NOW_MS + hour);
+  sample(NOW_MS + 2 * hour);
+  assert.deepEqual(samplesSince(db, NOW_MS + hour).map(({ atMs }) => atMs), [
+    NOW_MS + hour,
+    NOW_MS + 2 * hour,
+  ]);
+  sample(NOW_MS + 49 * hour);
+  assert.equal(samplesSince(db, 0).length, 3);
+});

@@ -1,3 +1,5 @@
+import { man } from "./man.ts";
+import { completion } from "./completion.ts";
 import { config } from "./config.ts";
 import type { CommandSpec } from "./command.ts";
 import { doctor } from "./doctor.ts";
@@ -10,4 +12,12 @@ import { start } from "./start.ts";
 export const MAIN_COMMAND: CommandSpec = start;
 
 /** Every command, in the order of the help. */
-export const COMMANDS: readonly CommandSpec[] = [status, doctor, dashboard, config, encryption];
+export const COMMANDS: readonly CommandSpec[] = [
+  status,
+  doctor,
+  dashboard,
+  config,
+  encryption,
+  completion,
+  man,
+];

@@ -46,6 +46,8 @@ export interface Setting {
   /** As it is written, or in words where there is none. */
   readonly default: string;
   readonly description: string;
+  /** What a shell offers as its value; where there is none, the person knows it. */
+  readonly choices?: readonly string[];
   /** Never printed, and not to be given as an option, where every process can read it. */
   readonly secret?: boolean;
 }
@@ -82,6 +84,7 @@ export const SETTINGS: readonly Setting[] = [
     flag: "allow-insecure-http",
     default: "false",
     description: "send over plain http to other hosts than this one: token and titles can be read on the way",
+    choices: ["true", "false"],
   },
   {
     env: "COLLECTION_INTERVAL_SECONDS",
@@ -205,6 +208,7 @@ export const SETTINGS: readonly Setting[] = [
     flag: "log-level",
     default: "INFO",
     description: "DEBUG, INFO, WARNING, ERROR or CRITICAL",
+    choices: ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
   },
   {
     env: "LOG_FILE",
@@ -212,7 +216,13 @@ export const SETTINGS: readonly Setting[] = [
     default: "console only",
     description: "a file to log to beside the console; rotated",
   },
-  { env: "LOG_FORMAT", flag: "log-format", default: "text", description: "text or json" },
+  {
+    env: "LOG_FORMAT",
+    flag: "log-format",
+    default: "text",
+    description: "text or json",
+    choices: ["text", "json"],
+  },
 ];
 
 /** Where a value came from. */

@@ -9,6 +9,14 @@ export interface Settings {
   /** Absent: generated once and kept. */
   readonly deviceId: string | undefined;
   readonly allowInsecureHttp: boolean;
+  /** How the server is known, and how it knows this device, beside the token. */
+  readonly tls: {
+    readonly caFile: string | undefined;
+    readonly clientCertFile: string | undefined;
+    readonly clientKeyFile: string | undefined;
+    /** SHA-256 hashes of public keys in base64. */
+    readonly pins: readonly string[];
+  };
   readonly collectionIntervalSeconds: number;
   readonly sendIntervalSeconds: number;
   readonly maxBatchSize: number;
@@ -85,6 +93,30 @@ export const SETTINGS: readonly Setting[] = [
     default: "false",
     description: "send over plain http to other hosts than this one: token and titles can be read on the way",
     choices: ["true", "false"],
+  },
+  {
+    env: "SERVER_CA_FILE",
+    flag: "ca-file",
+    default: "none",
+    description: "a PEM file of certificate authorities to trust beside the usual ones",
+  },
+  {
+    env: "SERVER_CLIENT_CERT_FILE",
+    flag: "client-cert-file",
+    default: "none",
+    description: "a PEM file of the certificate by which the server knows this device (mTLS)",
+  },
+  {
+    env: "SERVER_CLIENT_KEY_FILE",
+    flag: "client-key-file",
+    default: "none",
+    description: "a PEM file of that certificate's key",
+  },
+  {
+    env: "SERVER_PINS",
+    flag: "pins",
+    default: "none",
+    description: "sha256/… of the server's public key, several with commas; other keys are refused",
   },
   {
     env: "COLLECTION_INTERVAL_SECONDS",

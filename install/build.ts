@@ -1,14 +1,21 @@
 /**
- * Compiles dist/lifelog-agent for this machine, or for another by `--target TRIPLE`, with the least permissions
- * that the agent needs.
+ * Compiles dist/lifelog-agent for this machine or for others, with the least permissions that the agent needs, and
+ * makes what a release consists of.
  */
 
+import { dirname, resolve } from "node:path";
+import { parseArgs } from "node:util";
 import { SETTINGS } from "../lib/config/settings.ts";
+import { cutProgram } from "./cut.ts";
 import { keptRuntime, runtimeFromNpm, type Target, TARGETS } from "./denort.ts";
+import { finish, pack, PLATFORMS, type ReleaseOptions } from "./release.ts";
+import { stage } from "./stage.ts";
 
 /** What the agent and its dependencies read of the environment beside its settings. */
 const ENVIRONMENT = [
   "LIFELOG_CONFIG",
+  "NOTIFY_SOCKET",
+  "WATCHDOG_USEC",
   "CREDENTIALS_DIRECTORY",
   "HOME",
   "USERPROFILE",
@@ -36,8 +43,12 @@ export const PERMISSIONS: readonly string[] = [
   `--allow-env=${[...SETTINGS.map(({ env }) => env), ...ENVIRONMENT].join(",")}`,
 ];
 
+/** Where the sources are compiled from. */
+const STAGED = "dist/source";
+
 async function compile(target: Target, output: string, denort: string | undefined): Promise<boolean> {
   const { code } = await new Deno.Command(Deno.execPath(), {
+    cwd: STAGED,
     args: [
       "compile",
       "--quiet",
@@ -46,7 +57,7 @@ async function compile(target: Target, output: string, denort: string | undefine
       "--target",
       target,
       "--output",
-      output,
+      resolve(output),
       "main.ts",
     ],
     ...(denort === undefined ? {} : { env: { DENORT_BIN: denort } }),
@@ -76,9 +87,9 @@ async function cacheFolders(): Promise<{ denoDir: string; npmCache: string }> {
   return { denoDir: info.denoDir, npmCache: info.npmCache };
 }
 
-async function build(target: Target): Promise<void> {
-  const output = target.includes("windows") ? "dist/lifelog-agent.exe" : "dist/lifelog-agent";
-  await Deno.mkdir("dist", { recursive: true });
+/** Compiles the program for one target. */
+async function build(target: Target, output: string): Promise<void> {
+  await Deno.mkdir(dirname(output), { recursive: true });
   const named = Deno.env.get("DENORT_BIN");
   const folders = await cacheFolders();
   const kept = await Deno.stat(keptRuntime(folders.denoDir, target)).then(() => true, () => false);
@@ -87,21 +98,112 @@ async function build(target: Target): Promise<void> {
     : (!kept && await compile(target, output, undefined)) ||
       await compile(target, output, await runtimeFromNpm({ target, ...folders, fetchPackage }));
   if (!done) throw new Error(`Cannot compile for ${target}`);
+  const { format, cpu, embedded } = cutProgram(await Deno.readFile(output));
   const { size } = await Deno.stat(output);
-  console.log(`${output}: ${(size / 1e6).toFixed(1)} MB for ${target}`);
+  const megabytes = (bytes: number) => (bytes / 1e6).toFixed(1);
+  console.log(
+    `${output}: ${megabytes(size)} MB for ${target} (${format}, ${cpu}, ${
+      megabytes(embedded.length)
+    } MB of it the agent)`,
+  );
+}
+
+function programName(target: Target): string {
+  return target.includes("windows") ? "lifelog-agent.exe" : "lifelog-agent";
+}
+
+/** Fetches the packages and lays out the sources. */
+async function prepare(): Promise<void> {
+  const args = ["cache", "--quiet", "--lock=deno.lock", "main.ts"];
+  const { success } = await new Deno.Command(Deno.execPath(), { args, stdin: "null" }).output();
+  if (!success) throw new Error("Cannot fetch the packages");
+  const { npmCache } = await cacheFolders();
+  await stage({ root: ".", folder: STAGED, npmCache, timeSeconds: await timeSeconds() });
+}
+
+/** The time of the last commit, which makes programs and archives the same wherever they are built. */
+async function timeSeconds(): Promise<number> {
+  const args = ["log", "-1", "--format=%ct"];
+  return Number(Deno.env.get("SOURCE_DATE_EPOCH") ?? await outputOf("git", args) ?? 0);
+}
+
+const FOLDER = "dist/release";
+
+function homepage(): string {
+  return Deno.env.get("HOMEPAGE") ?? "https://lifelog.example.org/agent";
+}
+
+/** What the archives are made with. */
+async function releaseOptions(): Promise<ReleaseOptions> {
+  const manual = await outputOf(Deno.execPath(), [
+    "run",
+    "--lock=deno.lock",
+    "--no-prompt",
+    ...PERMISSIONS,
+    "main.ts",
+    "man",
+  ]);
+  if (manual === undefined) throw new Error("Cannot make the manual page");
+  return {
+    folder: FOLDER,
+    timeSeconds: await timeSeconds(),
+    manual,
+    homepage: homepage(),
+    maintainer: Deno.env.get("MAINTAINER") ?? "the lifelog-agent authors <agent@lifelog.example.org>",
+  };
+}
+
+async function outputOf(command: string, args: string[]): Promise<string | undefined> {
+  try {
+    const { success, stdout } = await new Deno.Command(command, { args, stdin: "null", stderr: "inherit" })
+      .output();
+    return success ? new TextDecoder().decode(stdout) : undefined;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}
+
+const USAGE = `Usage: deno task build [--target TARGET | --all] [--pack] [--finish]
+  --target TARGET  compile for another machine: ${TARGETS.join(", ")}
+  --all            compile for all of them, --pack and --finish
+  --pack           make the archive, and the package, of what was compiled, in dist/release
+  --finish         only: write the checksums and manifests of what is in dist/release`;
+
+async function main(args: readonly string[]): Promise<void> {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      target: { type: "string", default: Deno.build.target },
+      all: { type: "boolean", default: false },
+      pack: { type: "boolean", default: false },
+      finish: { type: "boolean", default: false },
+    },
+  });
+  const targets = TARGETS.filter((target) => values.all || target === values.target);
+  if (targets.length === 0) throw new TypeError(`Cannot build for "${values.target}"`);
+  if (values.all) await Deno.remove("dist/release", { recursive: true }).catch(() => {});
+  const release = values.all || values.pack ? await releaseOptions() : undefined;
+  if (!values.finish) await prepare();
+  for (const target of values.finish ? [] : targets) {
+    const folder = values.all ? `dist/${PLATFORMS[target]}` : "dist";
+    const output = `${folder}/${programName(target)}`;
+    await build(target, output);
+    if (release !== undefined) pack(target, await Deno.readFile(output), release);
+  }
+  if (values.all || values.finish) {
+    finish(FOLDER, homepage(), Deno.env.get("RELEASE_URL"));
+    console.log(await Deno.readTextFile(`${FOLDER}/SHA256SUMS`));
+  }
 }
 
 if (import.meta.main) {
-  const asked = Deno.args[0] === "--target" ? Deno.args[1] : Deno.build.target;
-  const target = TARGETS.find((known) => known === asked);
-  if (target === undefined) {
-    console.error(`Cannot build for "${asked}": use --target with one of ${TARGETS.join(", ")}`);
-    Deno.exit(2);
-  }
   try {
-    await build(target);
+    await main(Deno.args);
   } catch (error) {
+    const usage = error instanceof TypeError;
     console.error(error instanceof Error ? error.message : error);
-    Deno.exit(1);
+    if (usage) console.error(USAGE);
+    Deno.exit(usage ? 2 : 1);
   }
 }

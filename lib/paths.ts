@@ -36,6 +36,14 @@ export function stateFolder(options: PlaceOptions): string {
   return join(env("XDG_STATE_HOME") || join(home(options), ".local", "state"), NAME);
 }
 
+/** The file that tells the system's service manager of the agent. */
+export function serviceFile(options: PlaceOptions): string {
+  const { env, os = Deno.build.os } = options;
+  if (os === "windows") return join(stateFolder(options), `${NAME}.task.xml`);
+  if (os === "darwin") return join(home(options), "Library", "LaunchAgents", "org.lifelog.agent.plist");
+  return join(env("XDG_CONFIG_HOME") || join(home(options), ".config"), "systemd", "user", `${NAME}.service`);
+}
+
 /** Where a settings file is looked for, in this order; the last is the Python daemon's place. */
 export function configFiles(options: PlaceOptions): string[] {
   const folder = configFolder(options);

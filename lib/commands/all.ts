@@ -1,9 +1,8 @@
-import { man } from "./man.ts";
-import { completion } from "./completion.ts";
 import { config } from "./config.ts";
 import type { CommandSpec } from "./command.ts";
 import { doctor } from "./doctor.ts";
 import { dashboard } from "./dashboard.ts";
+import { service } from "./service.ts";
 import { status } from "./status.ts";
 import { encryption } from "./encryption.ts";
 import { start } from "./start.ts";
@@ -12,12 +11,4 @@ import { start } from "./start.ts";
 export const MAIN_COMMAND: CommandSpec = start;
 
 /** Every command, in the order of the help. */
-export const COMMANDS: readonly CommandSpec[] = [
-  status,
-  doctor,
-  dashboard,
-  config,
-  encryption,
-  completion,
-  man,
-];
+export const COMMANDS: readonly CommandSpec[] = [status, doctor, dashboard, config, encryption, service];

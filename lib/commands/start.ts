@@ -8,6 +8,7 @@ import { takeLock } from "../lock.ts";
 import { configureLogging } from "../log.ts";
 import { deviceIdFile, makePrivateFile, makePrivateFolder, readOrCreateDeviceId } from "../paths.ts";
 import { createProgress, type Progress, progressTerminal } from "../progress.ts";
+import { notifyServiceManager } from "../service/notify.ts";
 import { listenForStop } from "../signals.ts";
 import { parseSince } from "../since.ts";
 import type { Database } from "../store/database.ts";
@@ -68,6 +69,7 @@ async function open(context: CommandContext): Promise<ExitCode> {
     onStop: (name) => log.info("{name}: stopping; once more to leave at once", { name }),
   });
   const cacheKey = settings.cacheKey && readCacheKey(settings.cacheKey);
+  using manager = notifyServiceManager({ env, folder: dirname(settings.cachePath) });
   let damage: StoreError | undefined;
   for (let times = 1;; times++) {
     const cache = openCache(settings.cachePath, {
@@ -76,6 +78,7 @@ async function open(context: CommandContext): Promise<ExitCode> {
     });
     using db = cache.db;
     if (cache.loss !== undefined) tellOfLoss(cache.loss);
+    manager.ready();
     note(() => noteStarted(db, { pid: Deno.pid, version: metadata.version, startedMs: Date.now() }));
     try {
       if (!await prepare(db, cacheKey, progress, stop.signal)) return ExitCode.Ok;

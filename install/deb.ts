@@ -1,0 +1,119 @@
+/** Makes the package for Debian and what comes of it, without Debian's tools. */
+
+import { createHash } from "node:crypto";
+import { systemdUnit } from "../lib/service/definitions.ts";
+import { ar, type ArchiveFile, gzip, tarGz } from "./archive.ts";
+
+/** What {@link debianPackage} puts in. */
+export interface DebianOptions {
+  readonly version: string;
+  readonly architecture: "amd64" | "arm64";
+  readonly program: Uint8Array;
+  /** The manual page, in roff. */
+  readonly manual: string;
+  readonly license: string;
+  readonly changelog: string;
+  readonly homepage: string;
+  readonly maintainer: string;
+  readonly timeSeconds: number;
+}
+
+/** The unit's program and folders, as a package has them for every user. */
+const UNIT = systemdUnit({
+  program: "/usr/bin/lifelog-agent",
+  writable: ["%h/.local/state/lifelog-agent"],
+});
+
+/**
+ * Makes a `.deb`. The service is installed and not enabled: each user decides for themselves, by
+ * `systemctl --user enable --now lifelog-agent`.
+ */
+export function debianPackage(options: DebianOptions): Uint8Array {
+  const { version, architecture, program, manual, license, changelog, homepage, maintainer, timeSeconds } =
+    options;
+  const doc = "./usr/share/doc/lifelog-agent";
+  const files: ArchiveFile[] = [
+    { path: "./usr/bin/lifelog-agent", bytes: program, mode: 0o755 },
+    { path: "./usr/lib/systemd/user/lifelog-agent.service", bytes: text(UNIT) },
+    {
+      path: "./usr/share/user-tmpfiles.d/lifelog-agent.conf",
+      bytes: text(
+        "# The folder of the cache: the service may write nowhere else.\nd %h/.local/state/lifelog-agent 0700\n",
+      ),
+    },
+    { path: "./usr/share/man/man1/lifelog-agent.1.gz", bytes: gzip(text(manual)) },
+    { path: `${doc}/changelog.gz`, bytes: gzip(text(changelog)) },
+    { path: `${doc}/copyright`, bytes: text(copyrightOf(license, homepage)) },
+    { path: "./usr/share/lintian/overrides/lifelog-agent", bytes: text(OVERRIDES) },
+  ];
+  const size = files.reduce((sum, { bytes }) => sum + Math.ceil(bytes.length / 1024), 0);
+  const control = `Package: lifelog-agent
+Version: ${version}
+Architecture: ${architecture}
+Maintainer: ${maintainer}
+Installed-Size: ${size}
+Depends: libc6 (>= 2.35), libgcc-s1
+Recommends: ca-certificates
+Section: utils
+Priority: optional
+Homepage: ${homepage}
+Description: delivers what ActivityWatch records to a LifeLog server
+ Collects the windows, pages and absences that ActivityWatch records on this
+ device, keeps them in a cache and delivers them to a central LifeLog server:
+ each event once, with its final duration, through outages on either side.
+ .
+ It comes with a systemd unit for users, which each user enables by
+ "systemctl --user enable --now lifelog-agent".
+`;
+  const sums = files.map(({ path, bytes }) =>
+    `${createHash("md5").update(bytes).digest("hex")}  ${path.slice(2)}\n`
+  ).join("");
+  const archive = { timeSeconds, folders: true };
+  return ar([
+    { path: "debian-binary", bytes: text("2.0\n") },
+    {
+      path: "control.tar.gz",
+      bytes: tarGz(
+        [{ path: "./control", bytes: text(control) }, { path: "./md5sums", bytes: text(sums) }],
+        archive,
+      ),
+    },
+    { path: "data.tar.gz", bytes: tarGz(files, archive) },
+  ], { timeSeconds });
+}
+
+/** What lintian says of every program that `deno compile` makes, and why it stays. */
+const OVERRIDES =
+  `# The program is a runtime with its JavaScript behind it: stripped, it would lose what it runs.
+lifelog-agent: unstripped-binary-or-object [usr/bin/lifelog-agent]
+# Deno's runtime carries its libraries with it; the whole is one program that is upgraded at once.
+lifelog-agent: embedded-library *
+lifelog-agent: hardening-no-fortify-functions [usr/bin/lifelog-agent]
+# Made by the project itself, not by Debian: there is no bug of Debian's to close.
+lifelog-agent: initial-upload-closes-no-bugs *
+lifelog-agent: spelling-error-in-binary *
+`;
+
+function copyrightOf(license: string, homepage: string): string {
+  const [, , copyright = "", , ...rest] = license.trimEnd().split("\n");
+  const holder = copyright.replace(/^Copyright \(c\) /, "");
+  return `Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
+Upstream-Name: lifelog-agent
+Source: ${homepage}
+
+Files: *
+Copyright: ${holder}
+License: Expat
+${rest.map((line) => line === "" ? " ." : ` ${line}`).join("\n")}
+
+Files: usr/bin/lifelog-agent
+Copyright: ${holder}
+ 2018-2026 the Deno authors
+License: Expat
+Comment: The program holds Deno's runtime (Expat), V8 (BSD-3-clause) and SQLite (public domain).
+`;
+}
+
+function text(content: string): Uint8Array {
+  return new TextEncoder().encode(content);
+}

@@ -1,0 +1,57 @@
+/**
+ * Puts the sources where `deno compile` makes the same program of them each time. It writes into the program when
+ * each file was last changed, which tells of the machine and not of the program.
+ */
+
+import { join } from "node:path";
+
+/** What the program is compiled from. */
+const SOURCES = ["main.ts", "deno.json", "deno.lock", "lib"];
+
+/** What {@link stage} needs. */
+export interface StageOptions {
+  /** The project's folder. */
+  readonly root: string;
+  /** Where the copy is put; what stands there is removed. */
+  readonly folder: string;
+  /** The folder of Deno's npm cache, which the packages are compiled from. */
+  readonly npmCache: string;
+  /** The time that all files get, in seconds since 1970. */
+  readonly timeSeconds: number;
+}
+
+/** Copies the sources, and gives them and the packages in Deno's cache one time. */
+export async function stage(options: StageOptions): Promise<void> {
+  const { root, folder, npmCache, timeSeconds } = options;
+  await Deno.remove(folder, { recursive: true }).catch(() => {});
+  await Deno.mkdir(folder, { recursive: true });
+  for (const source of SOURCES) await copy(join(root, source), join(folder, source));
+  await setTimes(folder, timeSeconds);
+  const lock = JSON.parse(await Deno.readTextFile(join(root, "deno.lock")));
+  for (const specifier of Object.keys(lock.npm ?? {})) {
+    const [, name, version] = /^(@?[^@]+)@([^_]+)/.exec(specifier) ?? [];
+    if (name === undefined || version === undefined) continue;
+    for await (const registry of Deno.readDir(npmCache)) {
+      await setTimes(join(npmCache, registry.name, name, version), timeSeconds);
+    }
+  }
+}
+
+async function copy(from: string, to: string): Promise<void> {
+  if (!(await Deno.stat(from)).isDirectory) return await Deno.copyFile(from, to);
+  await Deno.mkdir(to);
+  for await (const { name } of Deno.readDir(from)) await copy(join(from, name), join(to, name));
+}
+
+async function setTimes(path: string, timeSeconds: number): Promise<void> {
+  try {
+    for await (const { name, isDirectory } of Deno.readDir(path)) {
+      const inner = join(path, name);
+      if (isDirectory) await setTimes(inner, timeSeconds);
+      else await Deno.utime(inner, timeSeconds, timeSeconds);
+    }
+  } catch (error) {
+    // Of several registries only one has a package.
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}

@@ -2,6 +2,7 @@ import { runProgram } from "./lib/cli.ts";
 import { minDuration } from "./lib/filters/min_duration.ts";
 import { lifelogSink } from "./lib/sinks/lifelog.ts";
 import { activityWatchSource } from "./lib/sources/activitywatch.ts";
+import { createTransport } from "./lib/transport.ts";
 
 Deno.exit(
   await runProgram({
@@ -17,6 +18,7 @@ Deno.exit(
         bucketIds: settings.bucketIds,
         timeoutMs: settings.requestTimeoutSeconds * 1000,
         onSkipped,
+        fetch: createTransport(settings.awUrl),
       }),
     filters: (settings) => [minDuration(settings.minDurationSeconds)],
     sink: (settings, deviceId) =>
@@ -25,6 +27,7 @@ Deno.exit(
         token: settings.token,
         deviceId,
         timeoutMs: settings.requestTimeoutSeconds * 1000,
+        fetch: createTransport(settings.endpoint, settings.tls),
       }),
   }),
 );

@@ -1,4 +1,4 @@
-import { Command, CommanderError, Option } from "commander";
+import { Argument, Command, CommanderError, Help, Option } from "commander";
 import metadata from "../deno.json" with { type: "json" };
 import { COMMANDS, MAIN_COMMAND } from "./commands/all.ts";
 import type { CommandContext, CommandSpec, Parts } from "./commands/command.ts";
@@ -16,7 +16,7 @@ export interface ProgramOptions extends Parts {
   readonly env: Env;
   /** Ends the process at once. */
   readonly terminate: (code: number) => void;
-  /** Writes a line to the standard output. Default: `console.log`. */
+  /** Writes a line to the standard output. Default: the standard output itself, which may have been closed. */
   readonly print?: (line: string) => void;
 }
 
@@ -48,6 +48,25 @@ function exitCodeOf(error: UserError): ExitCode {
   return ExitCode.Failed;
 }
 
+/** The help with the commands before the many options. */
+function commandsFirst(command: Command, help: Help): string {
+  const [head, ...parts] = Help.prototype.formatHelp.call(help, command, help)
+    .split(/\n(?=(?:Options|Settings|Commands):\n)/);
+  const isCommands = (part: string) => part.startsWith("Commands:");
+  const ordered = [...parts.filter(isCommands), ...parts.filter((part) => !isCommands(part))];
+  return [head!, ...ordered].map((part) => part.trimEnd()).join("\n\n") + "\n";
+}
+
+/** A reader that has seen enough, such as `head`, is no fault. */
+function writeToStdout(text: string): void {
+  const bytes = new TextEncoder().encode(text);
+  try {
+    for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));
+  } catch (error) {
+    if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+  }
+}
+
 type Action = (
   spec: CommandSpec,
   args: readonly string[],
@@ -62,6 +81,8 @@ export function buildProgram(action: Action): Command {
     .helpOption("-h, --help", "print this help")
     .helpCommand("help [command]", "print the help of a command")
     .showHelpAfterError("Run lifelog-agent --help for the options")
+    .configureHelp({ formatHelp: commandsFirst })
+    .configureOutput({ writeOut: writeToStdout })
     .addHelpText(
       "after",
       `\nEach option of a setting is also read from the environment and the settings file, by the name in brackets.`,
@@ -81,8 +102,14 @@ export function buildProgram(action: Action): Command {
 
 function declare(command: Command, spec: CommandSpec, action: Action, program: Command): void {
   command.description(spec.description).copyInheritedSettings(program).allowExcessArguments(false);
-  for (const { name, description } of spec.arguments ?? []) command.argument(name, description);
-  for (const { flags, description } of spec.options ?? []) command.option(flags, description);
+  for (const { name, description, choices } of spec.arguments ?? []) {
+    const argument = new Argument(name, description);
+    command.addArgument(choices === undefined ? argument : argument.choices([...choices]));
+  }
+  for (const { flags, description, choices } of spec.options ?? []) {
+    const option = new Option(flags, description);
+    command.addOption(choices === undefined ? option : option.choices([...choices]));
+  }
   for (const inner of spec.commands ?? []) declare(command.command(inner.name), inner, action, program);
   if (spec.run !== undefined) {
     command.action(() => action(spec, command.args, command.opts(), program));
@@ -105,7 +132,7 @@ function contextOf(
   given: Readonly<Record<string, string | boolean | undefined>>,
   program: Command,
 ): CommandContext {
-  const { env, terminate, source, filters, sink, print = console.log } = options;
+  const { env, terminate, source, filters, sink, print = (line) => writeToStdout(`${line}\n`) } = options;
   const all = program.opts<Record<string, string | boolean | undefined>>();
   const flags: Record<string, string> = {};
   for (const { env, flag } of SETTINGS) {

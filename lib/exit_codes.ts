@@ -15,3 +15,14 @@ export const ExitCode = {
 } as const;
 
 export type ExitCode = typeof ExitCode[keyof typeof ExitCode];
+
+/** What each code says, for the manual; the same as above. */
+export const EXIT_MEANINGS: Readonly<Record<keyof typeof ExitCode, string>> = {
+  Ok: "All well: with `--once`, everything was collected and delivered.",
+  Failed:
+    "Something was not collected or not delivered, or was moved to the dead letters. What is cached is kept.",
+  Usage: "A wrong option or setting: nothing was done.",
+  Store: "The cache cannot be opened, read or written.",
+  AlreadyRunning: "Another agent works on the same cache.",
+  Key: "The cache is encrypted and its key is missing or wrong: nothing was done, nothing is lost.",
+};

@@ -1,3 +1,5 @@
+import { man } from "./man.ts";
+import { completion } from "./completion.ts";
 import { config } from "./config.ts";
 import type { CommandSpec } from "./command.ts";
 import { doctor } from "./doctor.ts";
@@ -11,4 +13,13 @@ import { start } from "./start.ts";
 export const MAIN_COMMAND: CommandSpec = start;
 
 /** Every command, in the order of the help. */
-export const COMMANDS: readonly CommandSpec[] = [status, doctor, dashboard, config, encryption, service];
+export const COMMANDS: readonly CommandSpec[] = [
+  status,
+  doctor,
+  dashboard,
+  config,
+  encryption,
+  service,
+  completion,
+  man,
+];

@@ -41,14 +41,23 @@ export interface CommandContext extends Parts {
 export interface CommandOption {
   readonly flags: string;
   readonly description: string;
+  /** What its value may be; anything where there is none. */
+  readonly choices?: readonly string[];
+}
+
+/** An argument of a command, as commander writes them: `<id>`, `[shell]`, `<ids...>`. */
+export interface CommandArgument {
+  readonly name: string;
+  readonly description: string;
+  /** What it may be; anything where there is none. */
+  readonly choices?: readonly string[];
 }
 
 /** A command: the single source of what it is called, of its help and of what it does. */
 export interface CommandSpec {
   readonly name: string;
   readonly description: string;
-  /** As commander writes them: `<id>`, `[shell]`, `<ids...>`. */
-  readonly arguments?: readonly { readonly name: string; readonly description: string }[];
+  readonly arguments?: readonly CommandArgument[];
   readonly options?: readonly CommandOption[];
   /** Commands of its own, such as `list` of `dead-letters`. */
   readonly commands?: readonly CommandSpec[];

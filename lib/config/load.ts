@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import type { CacheKeySource } from "../cache_key.ts";
 import { SettingError } from "../errors.ts";
+import { isLoopback } from "../loopback.ts";
 import { expandHome, stateFolder } from "../paths.ts";
 import { dirname, join } from "node:path";
 import { nearest, readSettingsFile, type SettingsFileOptions } from "./file.ts";
@@ -184,6 +185,27 @@ export function loadSettings(options: LoadOptions): LoadedSettings {
     warnings.push("SERVER_AUTH_TOKEN is a placeholder and counts as not set");
     token = undefined;
   }
+  const clientCertFile = path("SERVER_CLIENT_CERT_FILE");
+  const clientKeyFile = path("SERVER_CLIENT_KEY_FILE");
+  if ((clientCertFile === undefined) !== (clientKeyFile === undefined)) {
+    const [missing, given] = ["SERVER_CLIENT_KEY_FILE", "SERVER_CLIENT_CERT_FILE"];
+    const [name, other] = clientKeyFile === undefined ? [missing, given] : [given, missing];
+    problem(name, `set together with ${other}`, "nowhere set", "");
+  }
+  if (clientKeyFile !== undefined) warnIfExposed(clientKeyFile, "holds a private key");
+  const pins = read(
+    "SERVER_PINS",
+    "sha256/ and 44 characters of base64, several with commas between them",
+    v.pipe(
+      v.string(),
+      v.transform((text) => text.split(/\s*,\s*/)),
+      v.array(v.pipe(v.string(), v.regex(/^sha256\/[A-Za-z0-9+/]{43}=$/))),
+      v.transform((pins) => pins.map((pin) => pin.slice("sha256/".length))),
+    ),
+  ) ?? [];
+  if (pins.length > 0 && endpoint !== undefined && endpoint.protocol !== "https:") {
+    problem("SERVER_PINS", "left out where CENTRAL_SERVER_ENDPOINT is no https URL", "from its setting");
+  }
   const deviceId = read(
     "DEVICE_ID",
     "1 to 200 characters, none of them a control character",
@@ -244,6 +266,7 @@ export function loadSettings(options: LoadOptions): LoadedSettings {
     token,
     deviceId,
     allowInsecureHttp,
+    tls: { caFile: path("SERVER_CA_FILE"), clientCertFile, clientKeyFile, pins },
     collectionIntervalSeconds: number("COLLECTION_INTERVAL_SECONDS", 60, 1, 86400),
     sendIntervalSeconds: number("BATCH_SEND_INTERVAL_SECONDS", 300, 1, 86400),
     maxBatchSize: number("MAX_BATCH_SIZE", 500, 1, 10000),
@@ -274,11 +297,6 @@ export function loadSettings(options: LoadOptions): LoadedSettings {
     });
   }
   return { settings, origins, values, warnings, ...(file.path === undefined ? {} : { file: file.path }) };
-}
-
-/** Tells whether a URL's host is this device. */
-export function isLoopback(url: URL): boolean {
-  return url.hostname === "localhost" || url.hostname === "[::1]" || /^127(\.\d{1,3}){3}$/.test(url.hostname);
 }
 
 function isAddress(text: string): boolean {

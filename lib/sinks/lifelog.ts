@@ -200,7 +200,8 @@ function connectionFault(error: unknown): string {
   const text = [error, error instanceof Error ? error.cause : undefined]
     .map((e) => e instanceof Error ? `${e.name} ${e.message}` : String(e ?? "")).join(" ");
   if (error instanceof RangeError) return "its answer is too long";
-  if (/certificate|tls|ssl|handshake/i.test(text)) {
+  if (/not the pinned one/.test(text)) return "its certificate is for another key than the pinned ones";
+  if (/certificate|UnknownIssuer|tls|ssl|handshake/i.test(text)) {
     return "no secure connection (its certificate or TLS failed)";
   }
   if (/dns|lookup|resolve|name or service/i.test(text)) return "its name cannot be resolved";

@@ -236,8 +236,17 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
           }
           break;
         case "too-large":
-          if (batch.length === 1) bury(batch, result.status, () => result.reason);
-          else sizeLimit = Math.ceil(batch.length / 2);
+          if (batch.length > 1) {
+            sizeLimit = Math.ceil(batch.length / 2);
+            break;
+          }
+          stopped = await stopUnlessItTakesAnother(batch, {
+            kind: "refused",
+            reason: `${result.reason} to single events`,
+            status: result.status,
+            hint: "Raise the limit for the size of a request at the server or at the proxy before it",
+          });
+          if (stopped === undefined) bury(batch, result.status, () => result.reason);
           break;
         case "refused":
           stopped = result;

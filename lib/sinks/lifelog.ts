@@ -198,15 +198,20 @@ function safeJson(text: string): unknown {
 /** Says what was wrong with the connection, without the address, which may hold more than one wants to log. */
 function connectionFault(error: unknown): string {
   const text = [error, error instanceof Error ? error.cause : undefined]
-    .map((e) => e instanceof Error ? `${e.name} ${e.message}` : String(e ?? "")).join(" ");
+    .map((e) => e instanceof Error ? `${e.name} ${e.message}` : String(e ?? "")).join(" ")
+    // A host may be called anything, such as tls.example.org.
+    .replace(/https?:\/\/\S+/g, "");
   if (error instanceof RangeError) return "its answer is too long";
   if (/not the pinned one/.test(text)) return "its certificate is for another key than the pinned ones";
-  if (/certificate|UnknownIssuer|tls|ssl|handshake/i.test(text)) {
+  if (/certificate|UnknownIssuer|tls|ssl|handshake|corrupt message/i.test(text)) {
     return "no secure connection (its certificate or TLS failed)";
   }
   if (/dns|lookup|resolve|name or service/i.test(text)) return "its name cannot be resolved";
   if (/refused/i.test(text)) return "the connection was refused";
-  if (/reset|broken pipe|closed before|eof|incomplete/i.test(text)) return "the connection broke off";
+  if (/invalid HTTP|parse/i.test(text)) return "its answer is no HTTP";
+  if (/reset|broken pipe|closed before|eof|incomplete|reading a body/i.test(text)) {
+    return "the connection broke off";
+  }
   if (/unreachable|network/i.test(text)) return "the network cannot be reached";
   return "no connection";
 }

@@ -1,51 +1,195 @@
-/** Shows how far a long piece of work has got, on one line of a terminal that is written over. */
+import cliProgress from "cli-progress";
+import { formatNumber, formatSpan } from "./status/words.ts";
+
+/** How far a piece of work is. */
+export interface Step {
+  /** What is done, such as `Delivering`. Another task is another piece of work. */
+  readonly task: string;
+  readonly done: number;
+  /** Of how much; absent where nobody knows. */
+  readonly total?: number | undefined;
+  /** What is counted for the person, where that is not what `done` measures. */
+  readonly count?: number | undefined;
+  /** Of what: `events`. */
+  readonly noun: string;
+}
+
+/** Shows how far long work has got: a bar on a terminal, now and then a line elsewhere. */
 export interface Progress {
-  /** Shows `text()` in place of what stood there; at most every 100 ms, and not before the work took a while. */
-  show(text: () => string): void;
-  /** Takes the line away, so that something else can be written. */
+  /** Tells how far it is. Work that takes a moment only is never shown. */
+  report(step: Step): void;
+  /** Takes the bar away, so that something else can be written; the next report brings it back. */
   clear(): void;
+  /** The work is over, or rests. */
+  end(): void;
 }
 
 /** What {@link createProgress} needs. */
 export interface ProgressOptions {
-  /** Writes to the terminal. Absent where there is none: nothing is shown then. */
+  /** Writes to the terminal. Absent where there is none. */
   readonly write?: ((text: string) => void) | undefined;
   readonly columns?: () => number;
+  /** Says a line, where there is no terminal. */
+  readonly say?: (line: string) => void;
   /** A clock that only goes forward, in milliseconds. */
   readonly monotonicMs?: () => number;
 }
 
-const EVERY_MS = 100;
 /** Work that is done sooner than this shows nothing. */
 const QUIET_MS = 1_000;
-/** Work after a rest this long is another piece, quiet again at first. */
+/** How often the bar is drawn, and a line is said. */
+const DRAW_EVERY_MS = 100;
+const SAY_EVERY_MS = 30_000;
+/** Over how long the rate is taken: what went before tells little of what is left. */
+const WINDOW_MS = 30_000;
+/** Work after a rest this long is another piece. */
 const REST_MS = 5_000;
+const BAR_COLUMNS = 20;
 
-/** Makes a progress line. */
+/** The part of `cli-progress` that is used: its bar, on a terminal of ours that knows of the log. */
+interface Library {
+  readonly SingleBar: new (options: Record<string, unknown>) => Bar;
+  readonly Format: { readonly BarFormat: (progress: number, options: Record<string, unknown>) => string };
+}
+interface Bar {
+  start(total: number, value: number, payload: { text: string }): void;
+  update(value: number, payload: { text: string }): void;
+  setTotal(total: number): void;
+  stop(): void;
+}
+const { SingleBar, Format } = cliProgress as unknown as Library;
+
+/** How a bar looks. What it does to the cursor and to signals is left out: the log writes between. */
+const LOOK = {
+  barsize: BAR_COLUMNS,
+  barCompleteChar: "█",
+  barIncompleteChar: "░",
+  fps: 1000 / DRAW_EVERY_MS,
+  forceRedraw: true,
+  gracefulExit: false,
+  linewrap: true,
+};
+
+/** A moment of a piece of work. */
+interface Sample {
+  readonly atMs: number;
+  readonly done: number;
+  readonly count: number;
+}
+
+/** Makes what shows progress. */
 export function createProgress(options: ProgressOptions = {}): Progress {
-  const { write, columns = () => 80, monotonicMs = () => performance.now() } = options;
+  const { write, columns = () => 80, say, monotonicMs = () => performance.now() } = options;
+  let task: string | undefined;
+  let samples: Sample[] = [];
+  let beganMs = 0;
+  let saidMs = 0;
+  let lastMs = -Infinity;
+  let bar: Bar | undefined;
   let shown = false;
-  let beganMs = -Infinity;
-  let lastCallMs = -Infinity;
-  let lastShownMs = -Infinity;
+  let hasTotal = false;
 
-  return {
-    show(text) {
-      if (write === undefined) return;
-      const nowMs = monotonicMs();
-      if (nowMs - lastCallMs > REST_MS) beganMs = nowMs;
-      lastCallMs = nowMs;
-      if (nowMs - beganMs < QUIET_MS || nowMs - lastShownMs < EVERY_MS) return;
-      lastShownMs = nowMs;
-      shown = true;
-      write(`\r\x1b[2K${text().slice(0, Math.max(20, columns() - 1))}`);
-    },
-    clear() {
-      if (!shown || write === undefined) return;
-      shown = false;
-      write("\r\x1b[2K");
-    },
+  function draw(line: string): void {
+    shown = true;
+    write?.(`\r\x1b[2K${line.slice(0, Math.max(20, columns() - 1))}`);
+  }
+
+  /** The library draws by its own clock; work that rests has no bar. */
+  const terminal = {
+    isTTY: () => true,
+    getWidth: () => columns(),
+    write: (line: string) => monotonicMs() - lastMs > REST_MS ? queueMicrotask(end) : draw(line),
+    ...Object.fromEntries(
+      [
+        "cursorSave",
+        "cursorRestore",
+        "cursor",
+        "cursorTo",
+        "clearRight",
+        "clearLine",
+        "newline",
+        "lineWrapping",
+      ]
+        .map((name) => [name, () => {}]),
+    ),
   };
+
+  const format = (
+    options: Record<string, unknown>,
+    { progress }: { progress: number },
+    step: { text: string },
+  ) => step.text.replace(" …", hasTotal ? ` ${Format.BarFormat(progress, options)}` : "");
+
+  function begin(step: Step, nowMs: number): void {
+    end();
+    task = step.task;
+    samples = [];
+    beganMs = saidMs = nowMs;
+  }
+
+  function report(step: Step): void {
+    if (write === undefined && say === undefined) return;
+    const nowMs = monotonicMs();
+    if (step.task !== task || nowMs - lastMs > REST_MS && write !== undefined) begin(step, nowMs);
+    lastMs = nowMs;
+    const { done, total, count = done } = step;
+    const newest = samples.at(-1);
+    if (newest === undefined || nowMs - newest.atMs >= DRAW_EVERY_MS) {
+      samples.push({ atMs: nowMs, done, count });
+    }
+    while (samples.length > 2 && nowMs - samples[1]!.atMs > WINDOW_MS) samples.shift();
+    if (write !== undefined) {
+      if (nowMs - beganMs < QUIET_MS) return;
+      const text = describe(step, samples, nowMs);
+      hasTotal = total !== undefined;
+      if (bar === undefined) {
+        bar = new SingleBar({ ...LOOK, terminal, format });
+        bar.start(total ?? 0, done, { text });
+      } else {
+        bar.setTotal(total ?? 0);
+        bar.update(done, { text });
+      }
+      if (total !== undefined && done >= total) end();
+    } else if (nowMs - saidMs >= SAY_EVERY_MS) {
+      saidMs = nowMs;
+      say?.(describe(step, samples, nowMs).replace(" …", ":"));
+    }
+  }
+  function clear(): void {
+    if (!shown) return;
+    shown = false;
+    write?.("\r\x1b[2K");
+  }
+
+  function end(): void {
+    bar?.stop();
+    bar = undefined;
+    task = undefined;
+    clear();
+  }
+
+  return { report, clear, end };
+}
+
+/** One line, with `…` where the bar comes. */
+function describe(
+  { task, done, total, count = done, noun }: Step,
+  samples: readonly Sample[],
+  nowMs: number,
+): string {
+  const first = samples[0]!;
+  const seconds = (nowMs - first.atMs) / 1000;
+  const rate = seconds > 0 ? (count - first.count) / seconds : 0;
+  const speed = seconds > 0 ? (done - first.done) / seconds : 0;
+  const parts = [`${formatNumber(count)} ${noun}`];
+  if (rate >= 0.5) parts.push(`${formatNumber(Math.round(rate))}/s`);
+  if (total !== undefined && speed > 0 && done < total) {
+    parts.push(`${formatSpan((total - done) / speed * 1000)} left`);
+  }
+  const percent = total === undefined
+    ? ""
+    : ` ${Math.floor(Math.min(1, total > 0 ? done / total : 1) * 100)} %,`;
+  return `${task} …${percent} ${parts.join(", ")}`;
 }
 
 /** The terminal that progress is shown on, where the standard error is one. */

@@ -165,11 +165,11 @@ async function withCache(
   using _lock = takeLock(`${settings.cachePath}.lock`);
   makePrivateFile(settings.cachePath);
   using db = openDatabase(settings.cachePath);
-  const progress = createProgress(progressTerminal());
+  const progress = createProgress({ ...progressTerminal(), say: (line) => console.error(line) });
   const onProgress = ({ done, total }: ConversionProgress) =>
-    progress.show(() => `${done.toLocaleString("en")} of ${total.toLocaleString("en")} rows`);
+    progress.report({ task: "Changing the cache", done, total, noun: "rows" });
   const report = Object.assign((done: string, { total, damaged }: ConversionProgress) => {
-    progress.clear();
+    progress.end();
     print(`The cache is ${done}: ${total.toLocaleString("en")} rows`);
     if (damaged > 0) print(`${damaged} of them were damaged before and cannot be read with any key`);
   }, { options: { onProgress } });

@@ -3,7 +3,7 @@ import { type Agent, createAgent } from "../agent.ts";
 import { createCollector } from "../collector.ts";
 import type { Settings } from "../config/settings.ts";
 import { createDeliverer } from "../deliverer.ts";
-import type { Bucket, Filter, Page, SendResult, Sink, Source } from "../event.ts";
+import type { Batch, Bucket, Filter, Page, SendResult, Sink, Source } from "../event.ts";
 import { ExitCode } from "../exit_codes.ts";
 import { createRepeatGate } from "../log.ts";
 import { observedCollector, observedDeliverer, observedSink, type Observer } from "../observer.ts";
@@ -63,12 +63,12 @@ export async function run(options: RunOptions): Promise<ExitCode> {
       waiting: outboxDepth(db),
     });
     await agent.run(signal);
-    progress.clear();
+    progress.end();
     log.info("Stopped; {waiting} events waiting", { waiting: outboxDepth(db) });
     return ExitCode.Ok;
   }
   const result = await agent.once(signal);
-  progress.clear();
+  progress.end();
   const dead = deadLetterCount(db);
   log.info("Done: {cached} events collected, {delivered} delivered, {waiting} waiting{dead}", {
     cached: result.cached,
@@ -103,8 +103,8 @@ function assemble(options: RunOptions, observer: Observer | undefined): Agent {
     maxBatchBytes: settings.maxBatchBytes,
     maxRetries: settings.maxSendRetries,
     retryDelayMs: settings.retryDelaySeconds * 1000,
-    onResult: (_batch, result) => {
-      show();
+    onResult: (batch, result) => {
+      show(batch, result);
       noteAnswer(db, result, sink);
     },
     onWait: (waitMs, reason, attempt) => {
@@ -169,15 +169,35 @@ function noteWait(db: Database, reason: string, waitMs: number): void {
   }
 }
 
+/** Shows how far a pass over a bucket is, by the time that it reads: how many events stand in it nobody knows. */
 function showCollecting(progress: Progress): (bucket: Bucket, page: Page, tally: { cached: number }) => void {
+  /** Where the events of a bucket begin; the years before the first are leapt over. */
+  let began: { id: string; fromUs: number } | undefined;
   return (bucket, page, { cached }) => {
-    progress.show(() => {
-      const date = new Date(page.toUs / MS_US).toISOString().slice(0, 10);
-      return `Collecting ${bucket.id}: ${date}, ${cached.toLocaleString("en")} new events`;
+    if (began?.id !== bucket.id || page.fromUs < began.fromUs) began = undefined;
+    if (began === undefined && page.events.length > 0) began = { id: bucket.id, fromUs: page.fromUs };
+    const task = `Collecting ${bucket.id}`;
+    const noun = "new events";
+    if (began === undefined) return progress.report({ task, done: cached, noun });
+    progress.report({
+      task,
+      done: page.toUs - began.fromUs,
+      total: Date.now() * MS_US - began.fromUs,
+      count: cached,
+      noun,
     });
   };
 }
 
-function showDelivering(progress: Progress, db: Database): () => void {
-  return () => progress.show(() => `Delivering: ${outboxDepth(db).toLocaleString("en")} events waiting`);
+/** Shows how far a drain is. */
+function showDelivering(progress: Progress, db: Database): (batch: Batch, result: SendResult) => void {
+  let done = 0;
+  return (batch, result) => {
+    const waiting = outboxDepth(db);
+    if (result.kind === "delivered") done += batch.length;
+    // The batch that was taken is still among those that wait.
+    const left = result.kind === "delivered" ? waiting - batch.length : waiting;
+    progress.report({ task: "Delivering", done, total: done + left, noun: "events" });
+    if (left <= 0) done = 0;
+  };
 }

@@ -43,7 +43,8 @@ async function open(context: CommandContext): Promise<ExitCode> {
   const { settings, warnings } = context.loadSettings();
   const sinceUs = typeof options.since === "string" ? parseSince(options.since, Date.now()) : undefined;
 
-  const progress = createProgress(progressTerminal());
+  const log = getLogger(["lifelog-agent"]);
+  const progress = createProgress({ ...progressTerminal(), say: (line) => log.info("{line}", { line }) });
   await using _logging = await configureLogging({
     level: settings.logLevel,
     file: settings.logFile,
@@ -51,7 +52,6 @@ async function open(context: CommandContext): Promise<ExitCode> {
     noColor: (env("NO_COLOR") ?? "") !== "",
     beforeLine: progress.clear,
   });
-  const log = getLogger(["lifelog-agent"]);
   for (const warning of warnings) log.warn("{warning}", { warning });
 
   makePrivateFolder(dirname(settings.cachePath));
@@ -140,11 +140,9 @@ async function prepare(
     const { converted, warning } = await prepareCache(db, key, {
       signal,
       onProgress: ({ done, total }, state) =>
-        progress.show(() =>
-          `${verbOf(state)}: ${done.toLocaleString("en")} of ${total.toLocaleString("en")} rows`
-        ),
+        progress.report({ task: verbOf(state), done, total, noun: "rows" }),
     });
-    progress.clear();
+    progress.end();
     if (warning !== undefined) log.warn("{warning}", { warning });
     if (converted !== undefined) {
       const { total, damaged } = converted;

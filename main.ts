@@ -1,5 +1,6 @@
 import { runProgram } from "./lib/cli.ts";
 import { minDuration } from "./lib/filters/min_duration.ts";
+import { createPolicy } from "./lib/filters/privacy.ts";
 import { lifelogSink } from "./lib/sinks/lifelog.ts";
 import { activityWatchSource } from "./lib/sources/activitywatch.ts";
 import { createTransport } from "./lib/transport.ts";
@@ -21,6 +22,7 @@ Deno.exit(
         fetch: createTransport(settings.awUrl),
       }),
     filters: (settings) => [minDuration(settings.minDurationSeconds)],
+    policy: (settings, hashKey) => createPolicy({ ...settings.privacy, hashKey }),
     sink: (settings, deviceId) =>
       settings.endpoint && lifelogSink({
         endpoint: settings.endpoint,

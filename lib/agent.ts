@@ -5,10 +5,12 @@ import type { Deliverer, DrainResult } from "./deliverer.ts";
 import { SourceError, StoreError } from "./errors.ts";
 import type { Bucket, Source } from "./event.ts";
 import type { RepeatGate } from "./log.ts";
+import type { Rejudge, RejudgeResult } from "./rejudge.ts";
 import { startSchedule, turnAfterMs } from "./schedule.ts";
 import type { Database } from "./store/database.ts";
 import { noteDelivered, noteFailure, noteOk, noteRead } from "./store/health.ts";
 import { deadLetterCount, outboxDepth } from "./store/outbox.ts";
+import { mayBeStale } from "./store/rules.ts";
 
 /** How long the list of buckets is good for, in milliseconds: aw-server looks into each of them to make it. */
 const BUCKETS_TTL_MS = 10 * 60_000;
@@ -30,6 +32,8 @@ export interface AgentOptions {
   readonly db: Database;
   readonly source: Source;
   readonly collector: Collector;
+  /** Judges what waits by changed privacy rules. Absent: there are no rules. */
+  readonly rejudge?: Rejudge | undefined;
   /** Absent when no endpoint is set: collect only. */
   readonly deliverer?: Deliverer | undefined;
   readonly repeats: RepeatGate;
@@ -79,6 +83,7 @@ export function createAgent(options: AgentOptions): Agent {
     db,
     source,
     collector,
+    rejudge,
     deliverer,
     repeats,
     onEmptied,
@@ -163,13 +168,19 @@ export function createAgent(options: AgentOptions): Agent {
     }
     let ok = true;
     let cached = 0;
+    if (rejudge !== undefined && listed.length > 0) {
+      // Before anything else: until then nothing of it is sent.
+      const judged = await guarded("rules", signal, async () => await rejudge(listed, { signal }) ?? null);
+      if (judged === undefined) ok = false;
+      else if (judged !== null) reportJudged(judged);
+    }
     const read: string[] = [];
     for (const bucket of listed) {
       if (signal.aborted) return { ok: false, cached };
       const result = await guarded(
         `collect ${bucket.id}`,
         signal,
-        () => collector.collect(bucket, { signal }),
+        () => collector.collect(bucket, { signal, buckets: listed }),
       );
       if (result === undefined) {
         ok = false;
@@ -224,6 +235,12 @@ export function createAgent(options: AgentOptions): Agent {
         db.shrink(SHRINK_PAGES);
       }
       if (failure === undefined && outboxDepth(db) === 0) onEmptied?.();
+      if (mayBeStale(db)) {
+        complain(
+          "stale",
+          "What waits is not sent before ActivityWatch was read for the changed privacy rules",
+        );
+      } else repeats.recovered("stale");
       if (result.dead > 0) {
         log.error("The server does not accept {dead} events: moved to the dead letters ({all} in all)", {
           dead: result.dead,
@@ -353,6 +370,26 @@ function report(bucket: Bucket, result: CollectResult): void {
       unencodable,
       bucket: bucket.id,
     });
+  }
+}
+
+function reportJudged(result: RejudgeResult): void {
+  const { same, changed, dropped, withheld, gone, undecided } = result;
+  log.info(
+    "The privacy rules changed, and what waits was judged again: {same} events as before, {changed} changed, {dropped} dropped",
+    { same, changed, dropped: dropped + gone },
+  );
+  if (withheld > 0) {
+    log.warn(
+      "{withheld} events that the new rules change were sent before without an answer: they are not sent again, as the server may have them as they were",
+      { withheld },
+    );
+  }
+  if (undecided > 0) {
+    log.warn(
+      "{undecided} events are no longer in ActivityWatch, so that the new rules cannot judge them: moved to the dead letters",
+      { undecided },
+    );
   }
 }
 

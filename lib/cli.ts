@@ -132,7 +132,8 @@ function contextOf(
   given: Readonly<Record<string, string | boolean | undefined>>,
   program: Command,
 ): CommandContext {
-  const { env, terminate, source, filters, sink, print = (line) => writeToStdout(`${line}\n`) } = options;
+  const { env, terminate, source, filters, policy, sink, print = (line) => writeToStdout(`${line}\n`) } =
+    options;
   const all = program.opts<Record<string, string | boolean | undefined>>();
   const flags: Record<string, string> = {};
   for (const { env, flag } of SETTINGS) {
@@ -152,6 +153,7 @@ function contextOf(
     program,
     source,
     filters,
+    policy,
     sink,
   };
 }

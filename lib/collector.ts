@@ -1,5 +1,15 @@
 import { digestOf, encodeEvent } from "./encode.ts";
-import type { ActivityEvent, Bucket, Filter, Page, Source } from "./event.ts";
+import type {
+  ActivityEvent,
+  Bucket,
+  Filter,
+  Page,
+  Policy,
+  RelatedSource,
+  Source,
+  Surroundings,
+} from "./event.ts";
+import { judgeWaiting } from "./judgement.ts";
 import { settledCount } from "./settle.ts";
 import {
   type BucketRow,
@@ -15,9 +25,11 @@ import type { Database } from "./store/database.ts";
 import {
   addVersion,
   addVersions,
+  dropVersion,
   forgetVersion,
   isKnown,
   keyOf,
+  type KnownVersion,
   markRevised,
   newestKnownStartUs,
   openVersion,
@@ -27,7 +39,9 @@ import {
   type Version,
   versionsBetween,
 } from "./store/ledger.ts";
-import { addAllToOutbox, addToOutbox, buryVersion, withdraw } from "./store/outbox.ts";
+import { addAllToOutbox, addToOutbox, buryVersion, openEntry, withdraw } from "./store/outbox.ts";
+import { isAttempted, removeEntry, rewriteEntry, waitingBetween, type WaitingEntry } from "./store/rules.ts";
+import { readSurroundings } from "./surroundings.ts";
 import { DAY_US, HOUR_US, MINUTE_US, MS_US, SECOND_US } from "./time.ts";
 
 /** How far back each poll reads again, for events that arrive late. */
@@ -65,11 +79,22 @@ export interface CollectResult {
   readonly pages: number;
 }
 
+/** The user's privacy rules, as the collector applies them. */
+export interface Privacy {
+  readonly policy: Policy;
+  /** The number of the rules in the cache. */
+  readonly rules: number;
+  /** Where the events that stand beside an event are read. */
+  readonly related: RelatedSource;
+}
+
 /** What {@link createCollector} needs. */
 export interface CollectorOptions {
   readonly db: Database;
   readonly source: Source;
   readonly filters: readonly Filter[];
+  /** What may leave the device. Absent: everything. */
+  readonly privacy?: Privacy | undefined;
   /** Where collection begins, in microseconds since 1970. */
   readonly collectFromUs: number;
   /** How long after its end an event may still grow, in seconds. Default: 300. */
@@ -93,10 +118,14 @@ export interface Collector {
    * One pass over one bucket: reads what is new, the overlap, and what a lowered start left to fill. Each page is
    * one transaction that holds the outbox rows, the ledger rows and the moved coverage, so a crash at any
    * instruction loses nothing and repeats nothing.
+   * @param options.buckets all buckets of the device: the privacy rules may go by what others recorded at the time
    * @throws {SourceError} when the source cannot be read; the pages before are kept
    * @throws {Error} when the cache cannot be written; the page is not kept and will be read again
    */
-  collect(bucket: Bucket, options?: { signal?: AbortSignal }): Promise<CollectResult>;
+  collect(
+    bucket: Bucket,
+    options?: { signal?: AbortSignal; buckets?: readonly Bucket[] },
+  ): Promise<CollectResult>;
 }
 
 /** Makes a collector. Passes over one bucket must not run side by side. */
@@ -105,6 +134,7 @@ export function createCollector(options: CollectorOptions): Collector {
     db,
     source,
     filters,
+    privacy,
     collectFromUs,
     settleSeconds = 300,
     trustAge = false,
@@ -158,23 +188,92 @@ export function createCollector(options: CollectorOptions): Collector {
     return page.events.findIndex(({ startUs }) => startUs === last.startUs);
   }
 
-  /** Commits the first `count` events of a page, and what it shows to be gone, in one transaction. */
-  function commit(
+  /**
+   * Looks up what is known of the first `count` events of a page, and reads what the privacy rules go by beside them.
+   * They are fewer where the other buckets are not yet known up to an event's end: it waits for them as long as it
+   * would for its own settling.
+   */
+  async function prepare(
     bucket: Bucket,
     row: BucketRow,
     page: Page,
     count: number,
+    buckets: readonly Bucket[] | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<Prepared> {
+    const versions = page.events.slice(0, count).map((event) => tagged(db, row.id, versionOf(event)));
+    const known = versionsBetween(db, row.id, page.fromUs, finalEndUs(page, count));
+    const prepared = { count, versions, known };
+    if (privacy === undefined) return prepared;
+    const { policy, related } = privacy;
+    if (policy.related(bucket.type).length === 0) return { ...prepared, around: policy.surround([]) };
+    if (buckets === undefined) {
+      throw new TypeError("The privacy rules go by other buckets, and they were not given");
+    }
+    const nowUs = now() * MS_US;
+    const waiting = waitingKeys(bucket, row, page, count);
+    const keys = versions.map(keyOf);
+    // What was judged and has left is not judged again.
+    const open = page.events.filter((_, i) => i < count && (!known.has(keys[i]!) || waiting.has(keys[i]!)));
+    const around = await readSurroundings(bucket, open, { policy, related, buckets, nowUs, signal });
+    const early = page.events.findIndex((event, i) =>
+      i < count && !known.has(keys[i]!) && endUsOf(event) > nowUs - settleUs &&
+      !policy.isReady(event, bucket, around)
+    );
+    if (early === -1) return { ...prepared, around };
+    const ready = page.events.findIndex(({ startUs }) => startUs === page.events[early]!.startUs);
+    return {
+      count: ready,
+      versions: versions.slice(0, ready),
+      known: versionsBetween(db, row.id, page.fromUs, finalEndUs(page, ready)),
+      around,
+    };
+  }
+
+  /** What of a page waits to be sent, where it may have to be judged again: other buckets' events come late, too. */
+  function waitingKeys(bucket: Bucket, row: BucketRow, page: Page, count: number): Map<string, WaitingEntry> {
+    if (privacy === undefined || privacy.policy.related(bucket.type).length === 0) return new Map();
+    const entries = waitingBetween(db, row.id, page.fromUs, finalEndUs(page, count));
+    return new Map(entries.map((entry) => [keyOf(entry), entry]));
+  }
+
+  /** Judges an event that waits with what stands beside it by now. */
+  function judgeAgain(
+    { policy, rules }: Privacy,
+    entry: WaitingEntry,
+    event: ActivityEvent,
+    bucket: Bucket,
+    row: BucketRow,
+    version: TaggedVersion,
+    around: Surroundings,
+  ): void {
+    const body = openEntry(db, entry);
+    const { rules: acting } = policy.judge(event, bucket, around);
+    // What is gone from the other buckets since is no reason to let more leave.
+    if (acting.length === 0) return;
+    const attempted = isAttempted(db, entry.seq);
+    const judgement = judgeWaiting(policy, { body, attempted }, event, bucket, around);
+    if (judgement.kind === "changed") rewriteEntry(db, entry, version.digest, judgement.body, rules);
+    if (judgement.kind === "dropped" || judgement.kind === "withheld") removeEntry(db, entry.seq);
+    if (judgement.kind === "dropped") dropVersion(db, row.id, version, row.epoch);
+  }
+
+  /** Commits the final events of a page, and what it shows to be gone, in one transaction. */
+  function commit(
+    bucket: Bucket,
+    row: BucketRow,
+    page: Page,
+    prepared: Prepared,
     range: Range,
     tally: Tally,
   ): void {
-    const endUs = finalEndUs(page, count);
+    const { count, versions, known, around } = prepared;
     db.transaction(() => {
-      // Read once, before anything is added: this alone tells what is new on the page.
-      const known = versionsBetween(db, row.id, page.fromUs, endUs);
+      const waiting = waitingKeys(bucket, row, page, count);
       const present = new Set<string>();
       const fresh: { version: TaggedVersion; body: string }[] = [];
-      for (const event of page.events.slice(0, count)) {
-        const version = tagged(db, row.id, versionOf(event));
+      for (const [index, event] of page.events.slice(0, count).entries()) {
+        const version = versions[index]!;
         const key = keyOf(version);
         const again = present.has(key);
         present.add(key);
@@ -187,13 +286,24 @@ export function createCollector(options: CollectorOptions): Collector {
         if (again) continue;
         const before = known.get(key);
         if (before !== undefined) {
+          if (before.dropped) continue;
           if (before.epoch !== row.epoch || before.revised) addVersion(db, row.id, version, row.epoch);
+          const entry = waiting.get(key);
+          if (privacy !== undefined && around !== undefined && entry?.rules === privacy.rules) {
+            judgeAgain(privacy, entry, kept, bucket, row, version, around);
+          }
           continue;
         }
-        const body = encodeEvent(kept, bucket.type);
+        const passed = privacy === undefined ? kept : privacy.policy.judge(kept, bucket, around!).event;
+        if (passed === undefined) {
+          dropVersion(db, row.id, version, row.epoch);
+          tally.filtered++;
+          continue;
+        }
+        const body = encodeEvent(passed, bucket.type);
         if (body === undefined) {
           addVersion(db, row.id, version, row.epoch);
-          addToOutbox(db, row.id, version, JSON.stringify(kept), now());
+          addToOutbox(db, row.id, version, JSON.stringify(passed), now(), privacy?.rules);
           buryVersion(db, row.id, version, "The event's data is no object", now());
           tally.unencodable++;
         } else {
@@ -202,10 +312,10 @@ export function createCollector(options: CollectorOptions): Collector {
         }
       }
       addVersions(db, row.id, fresh.map(({ version }) => version), row.epoch);
-      addAllToOutbox(db, row.id, fresh, now());
+      addAllToOutbox(db, row.id, fresh, now(), privacy?.rules);
       // What was cached from here before and is no longer in ActivityWatch.
       for (const [key, before] of known) {
-        if (before.epoch !== row.epoch || before.revised || present.has(key)) continue;
+        if (before.epoch !== row.epoch || before.revised || before.dropped || present.has(key)) continue;
         const version = openVersion(db, row.id, before);
         if (version === undefined) continue;
         if (withdraw(db, row.id, version)) {
@@ -230,14 +340,16 @@ export function createCollector(options: CollectorOptions): Collector {
     row: BucketRow,
     range: Range,
     tally: Tally,
+    buckets: readonly Bucket[] | undefined,
     signal: AbortSignal | undefined,
   ): Promise<boolean> {
     for await (const page of source.pages(bucket, range.fromUs, range.toUs, signal ? { signal } : {})) {
       tally.pages++;
-      const count = await finalCount(bucket, row, page, range, signal);
-      commit(bucket, row, page, count, range, tally);
+      const final = await finalCount(bucket, row, page, range, signal);
+      const prepared = await prepare(bucket, row, page, final, buckets, signal);
+      commit(bucket, row, page, prepared, range, tally);
       onPage?.(bucket, page, tally);
-      if (count < page.events.length) return false;
+      if (prepared.count < page.events.length) return false;
       signal?.throwIfAborted();
     }
     return true;
@@ -245,7 +357,7 @@ export function createCollector(options: CollectorOptions): Collector {
 
   async function collect(
     bucket: Bucket,
-    { signal }: { signal?: AbortSignal } = {},
+    { signal, buckets }: { signal?: AbortSignal; buckets?: readonly Bucket[] } = {},
   ): Promise<CollectResult> {
     const tally: Tally = { cached: 0, filtered: 0, withdrawn: 0, revised: 0, unencodable: 0, pages: 0 };
     const row = ensureBucket(db, bucket);
@@ -264,7 +376,7 @@ export function createCollector(options: CollectorOptions): Collector {
         const leading = known[0]!.fromUs >= gap.toUs;
         const range = rangeOf(bucket, gap, leading ? undefined : gap.fromUs);
         if (range.fromUs >= range.toUs) continue;
-        if (!await readRange(bucket, row, range, tally, signal)) {
+        if (!await readRange(bucket, row, range, tally, buckets, signal)) {
           done = false;
         } else if (!leading && gap.toUs - range.cursorUs <= MAX_EMPTY_US) {
           db.transaction(() => cover(db, row.id, { fromUs: range.cursorUs, toUs: gap.toUs }));
@@ -283,7 +395,7 @@ export function createCollector(options: CollectorOptions): Collector {
       if (newestUs === undefined || newestUs < cursorUs) toUs = cursorUs;
     }
     const tail = rangeOf(bucket, { fromUs, toUs }, cursorUs);
-    if (tail.fromUs < tail.toUs) await readRange(bucket, row, tail, tally, signal);
+    if (tail.fromUs < tail.toUs) await readRange(bucket, row, tail, tally, buckets, signal);
     db.transaction(() => {
       notePass(db, row.id, {
         filledFromUs: filled.has(bucket.id) ? collectFromUs : undefined,
@@ -297,6 +409,17 @@ export function createCollector(options: CollectorOptions): Collector {
   }
 
   return { collect };
+}
+
+/** What {@link Collector} knows of a page before it is committed. */
+interface Prepared {
+  /** How many events at its front are final and can be judged. */
+  readonly count: number;
+  readonly versions: readonly TaggedVersion[];
+  /** What was known of it before anything is added: this alone tells what is new. */
+  readonly known: ReadonlyMap<string, KnownVersion>;
+  /** Absent where there are no privacy rules. */
+  readonly around?: Surroundings;
 }
 
 type Tally = { -readonly [K in keyof CollectResult]: CollectResult[K] };

@@ -3,6 +3,7 @@ import { steadyMs } from "./clock.ts";
 import type { Batch, SendResult, Sink } from "./event.ts";
 import type { Database } from "./store/database.ts";
 import { moveToDeadLetters, peekNewest, peekOutbox, removeFromOutbox } from "./store/outbox.ts";
+import { forgetAttempt, noteAttempt } from "./store/rules.ts";
 import { sleep } from "./time.ts";
 
 /** A drain waits no longer than this between tries, in milliseconds; asked for more, it ends and leaves it to the next. */
@@ -35,6 +36,8 @@ export interface DrainResult {
 export interface DelivererOptions {
   readonly db: Database;
   readonly sink: Sink;
+  /** The number of the privacy rules in force: what others let pass is not sent. Default: 0, there are none. */
+  readonly rules?: number;
   /** Events in one request at most. Default: 500. */
   readonly maxBatchSize?: number;
   /** Bytes of events in one request at most. Default: 524288. */
@@ -75,6 +78,7 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
   const {
     db,
     sink,
+    rules = 0,
     maxBatchSize = 500,
     maxBatchBytes = 512 * 1024,
     maxRetries = 3,
@@ -122,9 +126,18 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
 
     async function send(batch: Batch): Promise<SendResult> {
       tally.requests++;
+      const first = note(() => noteAttempt(db, batch)) ?? false;
       const result = await sink.send(batch, abortSignal ? { signal: abortSignal } : {});
       onResult?.(batch, result);
+      if (first && isUntaken(result)) note(() => forgetAttempt(db, batch));
       return result;
+    }
+
+    /** On a disk that is full nothing can be noted, which is no reason not to send what is on it. */
+    function note<T>(what: () => T): T | undefined {
+      try {
+        return what();
+      } catch { /* it is told of where the delivered entries cannot be taken off */ }
     }
 
     function takeOff(batch: Batch): void {
@@ -161,7 +174,7 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
       const searching = batch.at(-1)!.seq <= suspectSeq;
       if (!searching) suspectedAt = tally.requests;
       else if (batch.length > 1 || acceptedAt > suspectedAt) return undefined;
-      const others = [peekNewest(db), alsoFirst ? batch[0] : undefined];
+      const others = [peekNewest(db, rules), alsoFirst ? batch[0] : undefined];
       for (const other of others) {
         if (other === undefined || (batch.length === 1 && other.seq === batch[0]!.seq)) continue;
         signal?.throwIfAborted();
@@ -192,7 +205,7 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
       // What was sent is gone from the outbox, delivered or dead: its head is always what comes next. It is read anew
       // for each try, for what waited may have been taken back meanwhile.
       const limit = Math.min(groupSize, sizeLimit, paceLimit, probing ? PROBE_SIZE : Infinity);
-      const head = peekOutbox(db, asideSeq, limit, maxBatchBytes);
+      const head = peekOutbox(db, asideSeq, limit, maxBatchBytes, rules);
       if (head.length === 0) break;
       const suspects = head.filter(({ seq }) => seq <= suspectSeq);
       if (suspects.length === 0) suspectSeq = -1;
@@ -329,3 +342,15 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
 
 /** Why a drain ends before all is delivered. */
 type Stop = Extract<SendResult, { kind: "retry" | "refused" }>;
+
+/** Tells whether the server surely has nothing of what was sent, so that it may still leave in another form. */
+function isUntaken(result: SendResult): boolean {
+  switch (result.kind) {
+    case "delivered":
+      return false;
+    case "retry":
+      return result.unreached === true || result.status === 429;
+    default:
+      return true;
+  }
+}

@@ -79,6 +79,58 @@ export interface SourceDescription {
  */
 export type Filter = (event: ActivityEvent, bucket: Bucket) => ActivityEvent | undefined;
 
+/** What one bucket recorded at the time of others' events. Events may be cut at the edges of that time. */
+export interface Related {
+  readonly bucket: Bucket;
+  readonly events: readonly ActivityEvent[];
+}
+
+/** Reads what other buckets recorded at the same time. */
+export interface RelatedSource {
+  /**
+   * Reads all events that touch [fromUs, toUs]: whole, or cut at those edges.
+   * @throws {SourceError} when the source cannot be read
+   */
+  during(
+    bucket: Bucket,
+    fromUs: number,
+    toUs: number,
+    options?: { signal?: AbortSignal },
+  ): Promise<readonly ActivityEvent[]>;
+}
+
+/** What the privacy rules make of an event. */
+export interface Verdict {
+  /** What may leave the device: the event as it is, a changed copy, or `undefined`: nothing. */
+  readonly event: ActivityEvent | undefined;
+  /** The names of the rules that acted. */
+  readonly rules: readonly string[];
+}
+
+/** What other buckets recorded, put together for {@link Policy}. Opaque to all others. */
+export interface Surroundings {
+  readonly related: readonly Related[];
+}
+
+/**
+ * The user's privacy rules. An event is judged together with what other buckets recorded at its time: the title of a
+ * browser's window is that of a page which the web bucket says more about.
+ */
+export interface Policy {
+  /** Two policies that may judge an event differently have different fingerprints. */
+  readonly fingerprint: string;
+  /** The types of bucket whose events must be read beside those of a type. */
+  related(type: BucketType): readonly BucketType[];
+  /** Tells whether an event of a type cannot be judged by what is sent of it alone. */
+  needsMore(type: BucketType): boolean;
+  /** Prepares what was read of them. */
+  surround(related: readonly Related[]): Surroundings;
+  /** Tells whether the other buckets are known up to an event's end, so that it can be judged for good. */
+  isReady(event: ActivityEvent, bucket: Bucket, around: Surroundings): boolean;
+  /** Judges one event. Pure and total: it never throws, whatever the data is. */
+  judge(event: ActivityEvent, bucket: Bucket, around: Surroundings): Verdict;
+}
+
 /** One event in the cache, waiting to be delivered. */
 export interface OutboxEntry {
   /** Its place in the queue; grows with each entry and is never used again. */
@@ -102,6 +154,8 @@ export type SendResult =
     readonly retryAfterMs?: number;
     /** It took too long: less at once may do. */
     readonly slow?: boolean;
+    /** No byte of the batch came to the server. */
+    readonly unreached?: boolean;
   }
   /** Nothing wrong with the batch, and no use in trying again before somebody mends something. */
   | {

@@ -116,6 +116,52 @@ export function readOrCreateDeviceId(
   throw new StoreError(`Cannot read the device id in "${path}" as the file is empty`, { hint });
 }
 
+/** The file of the key that titles are hashed with: beside the cache, as the device's id. */
+export function hashKeyFile(cachePath: string): string {
+  return join(dirname(cachePath), "title-key");
+}
+
+/**
+ * Reads the device's key for hashing titles, or makes one and keeps it for good. Written whole or not at all.
+ * @throws {StoreError} when it cannot be read or written, or is none: with another key the same titles would get
+ * other hashes
+ */
+export function readOrCreateHashKey(path: string): Uint8Array {
+  try {
+    return readHashKey(path) ?? makeHashKey(path);
+  } catch (error) {
+    if (error instanceof StoreError) throw error;
+    throw new StoreError(`Cannot read the key "${path}": ${error instanceof Error ? error.message : error}`, {
+      cause: error,
+      hint: "Check that you may read and write it, or use another action than hash in the privacy rules",
+    });
+  }
+}
+
+/** Reads the device's key for hashing titles, or `undefined` where none was made yet. */
+export function readHashKey(path: string): Uint8Array | undefined {
+  let text: string;
+  try {
+    text = Deno.readTextFileSync(path).trim();
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+  if (/^[0-9a-f]{64}$/.test(text)) return Uint8Array.from(text.match(/../g)!, (byte) => parseInt(byte, 16));
+  throw new StoreError(`Cannot read the key "${path}" as it is not 64 hexadecimal digits`, {
+    hint: "Restore the file, or remove it to have titles hashed with a new key",
+  });
+}
+
+function makeHashKey(path: string): Uint8Array {
+  const key = crypto.getRandomValues(new Uint8Array(32));
+  const draft = `${path}.${Deno.pid}.new`;
+  const text = Array.from(key, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  Deno.writeTextFileSync(draft, `${text}\n`, { mode: 0o600, createNew: true });
+  Deno.renameSync(draft, path);
+  return key;
+}
+
 /**
  * Makes an empty file that only its user can read, where there is none: SQLite gives a new database, and the logs
  * beside it, to whom the umask says.

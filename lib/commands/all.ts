@@ -5,6 +5,7 @@ import type { CommandSpec } from "./command.ts";
 import { doctor } from "./doctor.ts";
 import { dashboard } from "./dashboard.ts";
 import { service } from "./service.ts";
+import { preview } from "./preview.ts";
 import { status } from "./status.ts";
 import { encryption } from "./encryption.ts";
 import { start } from "./start.ts";
@@ -16,6 +17,7 @@ export const MAIN_COMMAND: CommandSpec = start;
 export const COMMANDS: readonly CommandSpec[] = [
   status,
   doctor,
+  preview,
   dashboard,
   config,
   encryption,

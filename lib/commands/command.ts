@@ -1,14 +1,16 @@
 import type { Command } from "commander";
 import type { LoadedSettings } from "../config/load.ts";
 import type { Settings } from "../config/settings.ts";
-import type { Filter, Sink, Source } from "../event.ts";
+import type { Filter, Policy, RelatedSource, Sink, Source } from "../event.ts";
 import type { ExitCode } from "../exit_codes.ts";
 import type { Env } from "../paths.ts";
 
 /** Where events come from, what they pass through and where they go: named by `main.ts`. */
 export interface Parts {
-  readonly source: (settings: Settings, onSkipped?: (bucketId: string) => void) => Source;
+  readonly source: (settings: Settings, onSkipped?: (bucketId: string) => void) => Source & RelatedSource;
   readonly filters: (settings: Settings) => Filter[];
+  /** What the user lets leave; `hashKey` reads the device's secret, where a rule needs it. */
+  readonly policy: (settings: Settings, hashKey: () => Uint8Array) => Policy;
   /** Returns `undefined` when no endpoint is set. */
   readonly sink: (settings: Settings, deviceId: string) => Sink | undefined;
 }

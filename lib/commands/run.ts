@@ -3,17 +3,30 @@ import { type Agent, createAgent } from "../agent.ts";
 import { createCollector } from "../collector.ts";
 import type { Settings } from "../config/settings.ts";
 import { createDeliverer } from "../deliverer.ts";
-import type { Batch, Bucket, Filter, Page, SendResult, Sink, Source } from "../event.ts";
+import type {
+  Batch,
+  Bucket,
+  Filter,
+  Page,
+  Policy,
+  RelatedSource,
+  SendResult,
+  Sink,
+  Source,
+} from "../event.ts";
 import { ExitCode } from "../exit_codes.ts";
 import { createRepeatGate } from "../log.ts";
 import { observedCollector, observedDeliverer, observedSink, type Observer } from "../observer.ts";
 import type { Progress } from "../progress.ts";
+import { PRESET_WORDS } from "../filters/presets.ts";
+import { createRejudge } from "../rejudge.ts";
 import { splayOf } from "../schedule.ts";
 import type { Database } from "../store/database.ts";
 import { noteClock, noteDelivered, noteFailure, noteOk, readHealth } from "../store/health.ts";
 import { createMarkKeeper } from "../store/mark.ts";
 import { getMeta, setMeta } from "../store/meta.ts";
 import { deadLetterCount, outboxDepth } from "../store/outbox.ts";
+import { adoptRules } from "../store/rules.ts";
 import { DAY_US, MS_US } from "../time.ts";
 import { openObservers } from "./observe.ts";
 
@@ -24,8 +37,9 @@ export interface RunOptions {
   readonly settings: Settings;
   readonly deviceId: string;
   readonly db: Database;
-  readonly source: Source;
+  readonly source: Source & RelatedSource;
   readonly filters: readonly Filter[];
+  readonly policy: Policy;
   /** Absent when no endpoint is set: collect only. */
   readonly sink?: Sink | undefined;
   /** Collect and deliver once, then end. */
@@ -54,6 +68,7 @@ export async function run(options: RunOptions): Promise<ExitCode> {
       setting: "SERVER_AUTH_TOKEN",
     });
   }
+  log.info("{line}", { line: privacyLine(settings) });
   await using observers = await openObservers(options);
   const agent = assemble(options, observers.observer);
   if (!once) {
@@ -81,8 +96,10 @@ export async function run(options: RunOptions): Promise<ExitCode> {
 
 /** The pipeline: source → settle → filters → encode → cache → batch → sink. */
 function assemble(options: RunOptions, observer: Observer | undefined): Agent {
-  const { settings, deviceId, db, source, filters, once, progress } = options;
+  const { settings, deviceId, db, source, filters, policy, once, progress } = options;
   const sink = options.sink && observer ? observedSink(options.sink, observer) : options.sink;
+  const rules = adoptRules(db, policy.fingerprint);
+  const privacy = { policy, rules, related: source };
   const collectFromUs = collectFrom(db, options.sinceUs, Date.now());
   const mark = createMarkKeeper(db);
   mark.begin();
@@ -90,6 +107,7 @@ function assemble(options: RunOptions, observer: Observer | undefined): Agent {
     db,
     source,
     filters,
+    privacy,
     collectFromUs,
     settleSeconds: settings.settleSeconds,
     trustAge: once,
@@ -99,6 +117,7 @@ function assemble(options: RunOptions, observer: Observer | undefined): Agent {
   const deliverer = sink && createDeliverer({
     db,
     sink,
+    rules,
     maxBatchSize: settings.maxBatchSize,
     maxBatchBytes: settings.maxBatchBytes,
     maxRetries: settings.maxSendRetries,
@@ -125,12 +144,21 @@ function assemble(options: RunOptions, observer: Observer | undefined): Agent {
     source,
     collector: observer ? observedCollector(collector, observer) : collector,
     deliverer: deliverer && observer ? observedDeliverer(deliverer, observer) : deliverer,
+    rejudge: createRejudge({ db, source, privacy }),
     repeats: createRepeatGate({ now: Date.now }),
     onEmptied: mark.keep,
     collectionIntervalSeconds: settings.collectionIntervalSeconds,
     sendIntervalSeconds: settings.sendIntervalSeconds,
     splay: splayOf(deviceId),
   });
+}
+
+/** What may leave the device, said at each start: nobody should have to look it up. */
+function privacyLine({ privacy: { preset, own } }: Settings): string {
+  const rules = own.rules.length === 0 ? "" : ` and ${own.rules.length} rules of your own`;
+  return `Privacy: preset ${preset}${rules}: ${
+    PRESET_WORDS[preset]
+  }. lifelog-agent preview shows what leaves`;
 }
 
 /**

@@ -6,7 +6,14 @@ import { StoreError } from "../errors.ts";
 import { ExitCode } from "../exit_codes.ts";
 import { takeLock } from "../lock.ts";
 import { configureLogging } from "../log.ts";
-import { deviceIdFile, makePrivateFile, makePrivateFolder, readOrCreateDeviceId } from "../paths.ts";
+import {
+  deviceIdFile,
+  hashKeyFile,
+  makePrivateFile,
+  makePrivateFolder,
+  readOrCreateDeviceId,
+  readOrCreateHashKey,
+} from "../paths.ts";
 import { createProgress, type Progress, progressTerminal } from "../progress.ts";
 import { notifyServiceManager } from "../service/notify.ts";
 import { listenForStop } from "../signals.ts";
@@ -68,6 +75,7 @@ async function open(context: CommandContext): Promise<ExitCode> {
     terminate,
     onStop: (name) => log.info("{name}: stopping; once more to leave at once", { name }),
   });
+  const policy = context.policy(settings, () => readOrCreateHashKey(hashKeyFile(settings.cachePath)));
   const cacheKey = settings.cacheKey && readCacheKey(settings.cacheKey);
   using manager = notifyServiceManager({ env, folder: dirname(settings.cachePath) });
   let damage: StoreError | undefined;
@@ -88,6 +96,7 @@ async function open(context: CommandContext): Promise<ExitCode> {
         db,
         source: context.source(settings, onSkipped),
         filters: context.filters(settings),
+        policy,
         sink: context.sink(settings, deviceId),
         once: options.once === true,
         sinceUs,

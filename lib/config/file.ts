@@ -2,6 +2,7 @@ import { parse as parseDotenv } from "dotenv";
 import { parse as parseToml } from "smol-toml";
 import { SettingError } from "../errors.ts";
 import { configFiles, type Env, expandHome } from "../paths.ts";
+import { noSuchPrivacySetting, rulesOf } from "./privacy.ts";
 import { SETTINGS } from "./settings.ts";
 
 /** Where a settings file is looked for, and how it is read. */
@@ -18,6 +19,8 @@ export interface SettingsFile {
   readonly path?: string;
   readonly values: Readonly<Record<string, string>>;
   readonly unknown: readonly string[];
+  /** What stands at `privacy.rules`, as it stands there. */
+  readonly privacyRules?: unknown;
 }
 
 /**
@@ -78,17 +81,25 @@ function parseSettingsFile(path: string, text: string): Omit<SettingsFile, "path
   }
   const values: Record<string, string> = {};
   const unknown: string[] = [];
+  let privacyRules: unknown;
   for (const [key, value] of Object.entries(parsed)) {
     const name = key.toUpperCase();
-    if (!SETTINGS.some(({ env }) => env === name)) unknown.push(key);
-    else if (["string", "number", "boolean", "bigint"].includes(typeof value)) values[name] = String(value);
+    if (key === "privacy") {
+      privacyRules = rulesOf(value, path);
+      continue;
+    }
+    if (!SETTINGS.some(({ env }) => env === name)) {
+      // Who mistyped it wants something kept that a warning would let leave.
+      if (/privacy|rule/i.test(key)) throw noSuchPrivacySetting(key, path);
+      unknown.push(key);
+    } else if (["string", "number", "boolean", "bigint"].includes(typeof value)) values[name] = String(value);
     else {
       throw new SettingError(
         `Cannot read setting "${key}" in "${path}" as it must be text, a number, true or false`,
       );
     }
   }
-  return { values, unknown };
+  return { values, unknown, ...(privacyRules === undefined ? {} : { privacyRules }) };
 }
 
 /** The setting whose name is most like `key`, if any is. */

@@ -4,7 +4,9 @@ import { SettingError } from "../errors.ts";
 import { isLoopback } from "../loopback.ts";
 import { expandHome, stateFolder } from "../paths.ts";
 import { dirname, join } from "node:path";
+import { PRESET_NAMES } from "../filters/presets.ts";
 import { nearest, readSettingsFile, type SettingsFileOptions } from "./file.ts";
+import { readOwnRules } from "./privacy.ts";
 import { LOG_LEVELS, type Origin, SETTINGS, type Settings } from "./settings.ts";
 
 const PLACEHOLDER_ENDPOINT = "https://your-central-server.example.com/api/v1/ingest";
@@ -261,6 +263,12 @@ export function loadSettings(options: LoadOptions): LoadedSettings {
     return given === undefined ? undefined : { path: given, credential: true };
   }
 
+  const preset = read(
+    "PRIVACY_PRESET",
+    `one of ${PRESET_NAMES.join(", ")}`,
+    v.pipe(v.string(), v.toLowerCase(), v.picklist(PRESET_NAMES)),
+  );
+
   const settings: Settings = {
     endpoint,
     token,
@@ -290,6 +298,10 @@ export function loadSettings(options: LoadOptions): LoadedSettings {
     logLevel: LOG_LEVELS[level ?? "INFO"],
     logFile: path("LOG_FILE"),
     logFormat: logFormat ?? "text",
+    privacy: {
+      preset: preset ?? "standard",
+      own: readOwnRules({ file, rulesFile: path("PRIVACY_RULES_FILE"), readTextFile, problems }),
+    },
   };
   if (problems.length > 0) {
     throw new SettingError(problems.join("\n"), {

@@ -1,5 +1,7 @@
 import type { LogLevel } from "@logtape/logtape";
 import type { CacheKeySource } from "../cache_key.ts";
+import type { PresetName } from "../filters/presets.ts";
+import type { RuleSet } from "../filters/rule.ts";
 
 /** All that can be set. */
 export interface Settings {
@@ -43,6 +45,8 @@ export interface Settings {
   readonly logLevel: LogLevel;
   readonly logFile: string | undefined;
   readonly logFormat: "text" | "json";
+  /** What may leave the device. */
+  readonly privacy: { readonly preset: PresetName; readonly own: RuleSet };
 }
 
 /** One setting: the single source of `--help`, the README's table and the names in the files. */
@@ -234,6 +238,18 @@ export const SETTINGS: readonly Setting[] = [
     flag: "health-port",
     default: "0",
     description: "the port of health, metrics and dashboard, on 127.0.0.1 alone; 0 for none",
+  },
+  {
+    env: "PRIVACY_PRESET",
+    flag: "privacy-preset",
+    default: "standard",
+    description: "what may leave this device: full, standard, work or minimal (see Privacy)",
+  },
+  {
+    env: "PRIVACY_RULES_FILE",
+    flag: "privacy-rules",
+    default: "none",
+    description: "a TOML file with privacy rules of your own",
   },
   {
     env: "LOG_LEVEL",

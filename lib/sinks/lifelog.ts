@@ -61,10 +61,12 @@ export function lifelogSink(options: LifelogSinkOptions): Sink {
       text = await readBounded(response, MAX_ANSWER_BYTES);
     } catch (error) {
       signal?.throwIfAborted();
+      const reason = timeout.aborted ? `no answer within ${timeoutMs / 1000} s` : connectionFault(error);
       return {
         kind: "retry",
-        reason: timeout.aborted ? `no answer within ${timeoutMs / 1000} s` : connectionFault(error),
+        reason,
         ...(timeout.aborted ? { slow: true } : {}),
+        ...(UNREACHED.has(reason) ? { unreached: true } : {}),
       };
     }
     return judge(response, text, batch.length, now());
@@ -195,6 +197,11 @@ function safeJson(text: string): unknown {
   }
 }
 
+const UNRESOLVED = "its name cannot be resolved";
+const REFUSED = "the connection was refused";
+/** The faults with which no byte of the request came to the server. */
+const UNREACHED = new Set([UNRESOLVED, REFUSED]);
+
 /** Says what was wrong with the connection, without the address, which may hold more than one wants to log. */
 function connectionFault(error: unknown): string {
   const text = [error, error instanceof Error ? error.cause : undefined]
@@ -206,8 +213,8 @@ function connectionFault(error: unknown): string {
   if (/certificate|UnknownIssuer|tls|ssl|handshake|corrupt message/i.test(text)) {
     return "no secure connection (its certificate or TLS failed)";
   }
-  if (/dns|lookup|resolve|name or service/i.test(text)) return "its name cannot be resolved";
-  if (/refused/i.test(text)) return "the connection was refused";
+  if (/dns|lookup|resolve|name or service/i.test(text)) return UNRESOLVED;
+  if (/refused/i.test(text)) return REFUSED;
   if (/invalid HTTP|parse/i.test(text)) return "its answer is no HTTP";
   if (/reset|broken pipe|closed before|eof|incomplete|reading a body/i.test(text)) {
     return "the connection broke off";

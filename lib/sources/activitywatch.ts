@@ -1,7 +1,15 @@
 import * as v from "valibot";
 import { readBounded } from "../bounded_body.ts";
 import { SourceError } from "../errors.ts";
-import type { ActivityEvent, Bucket, BucketType, Page, Source, SourceDescription } from "../event.ts";
+import type {
+  ActivityEvent,
+  Bucket,
+  BucketType,
+  Page,
+  RelatedSource,
+  Source,
+  SourceDescription,
+} from "../event.ts";
 import { DAY_US, HOUR_US, MINUTE_US, MS_US, parseTimeUs, SECOND_US, sleep } from "../time.ts";
 
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
@@ -76,7 +84,7 @@ export interface ActivityWatchOptions {
  * every row that reaches the window's end. Requests are small and never side by side, because aw-server blocks
  * its watchers while it answers; a slow answer makes the next window smaller and is followed by as long a pause.
  */
-export function activityWatchSource(options: ActivityWatchOptions = {}): Source {
+export function activityWatchSource(options: ActivityWatchOptions = {}): Source & RelatedSource {
   const {
     url = new URL("http://127.0.0.1:5600"),
     apiKey,
@@ -284,7 +292,40 @@ export function activityWatchSource(options: ActivityWatchOptions = {}): Source 
     };
   }
 
-  return { buckets, pages, newestStartUs, describe };
+  /** Reads a day at a time: rows that are cut at its edges still tell what was going on. */
+  async function during(
+    bucket: Bucket,
+    fromUs: number,
+    toUs: number,
+    { signal }: { signal?: AbortSignal } = {},
+  ): Promise<ActivityEvent[]> {
+    const events: ActivityEvent[] = [];
+    let windowUs = DAY_US;
+    for (let at = fromUs; at <= toUs;) {
+      signal?.throwIfAborted();
+      const beganMs = monotonicMs();
+      const end = Math.min(toUs + MS_US, at + windowUs);
+      const path = `/buckets/${encodeURIComponent(bucket.id)}/events?start=${toIsoMs(at)}&end=${
+        toIsoMs(end + MS_US - 1)
+      }`;
+      let rows: Row[];
+      try {
+        rows = await read(path, EventsSchema, signal);
+      } catch (error) {
+        if (!(error instanceof TooMuchError) || end - at <= MIN_WINDOW_US) throw error;
+        windowUs = Math.max(MIN_WINDOW_US, windowUs / 4);
+        continue;
+      }
+      for (const { timestamp, duration, data } of rows) {
+        events.push({ startUs: timestamp, durationSeconds: duration, data });
+      }
+      at = end;
+      if (at <= toUs) await pause(monotonicMs() - beganMs, { signal });
+    }
+    return events;
+  }
+
+  return { buckets, pages, newestStartUs, during, describe };
 }
 
 /** The answer is larger than the agent takes: a smaller window may do. */

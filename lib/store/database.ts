@@ -172,6 +172,15 @@ export const MIGRATIONS: readonly string[] = [
   ) STRICT;
   CREATE INDEX dead_letter_by_version ON dead_letter (bucket_id, start_us);
   `,
+  `
+  -- Which privacy rules let an entry pass, by their number (see rules.ts): it is not sent while that is an old one.
+  ALTER TABLE outbox ADD COLUMN rules INTEGER NOT NULL DEFAULT 0;
+  -- 1 when a privacy rule dropped the version: it stays so when the rules are loosened.
+  ALTER TABLE ledger ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;
+  -- Entries that may have been sent, though nothing confirmed it.
+  CREATE TABLE attempt (seq INTEGER PRIMARY KEY) STRICT;
+  CREATE TRIGGER attempt_over AFTER DELETE ON outbox BEGIN DELETE FROM attempt WHERE seq = old.seq; END;
+  `,
 ];
 
 /** How many rows one statement inserts. */

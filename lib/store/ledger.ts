@@ -9,8 +9,10 @@ const ADD_MANY = "INSERT INTO ledger (bucket_id, start_us, digest, duration, epo
 const KNOWN =
   "SELECT 1 AS known FROM ledger WHERE bucket_id = ? AND start_us = ? AND digest = ? AND duration = ?";
 const BETWEEN =
-  `SELECT start_us AS startUs, digest AS tag, duration AS durationSeconds, sealed, epoch, revised
+  `SELECT start_us AS startUs, digest AS tag, duration AS durationSeconds, sealed, epoch, revised, dropped
   FROM ledger WHERE bucket_id = ? AND start_us >= ? AND start_us < ?`;
+const DROP = `INSERT INTO ledger (bucket_id, start_us, digest, duration, epoch, sealed, dropped)
+  VALUES (?, ?, ?, ?, ?, ?, 1) ON CONFLICT DO UPDATE SET dropped = 1`;
 const FORGET = "DELETE FROM ledger WHERE bucket_id = ? AND start_us = ? AND digest = ? AND duration = ?";
 const REVISED = `UPDATE ledger SET revised = 1
   WHERE bucket_id = ? AND start_us = ? AND digest = ? AND duration = ? AND revised = 0`;
@@ -42,6 +44,8 @@ export interface KnownVersion extends LedgerRow {
   readonly epoch: number;
   /** 1 when ActivityWatch was seen without it after it may have been delivered. */
   readonly revised: number;
+  /** 1 when a privacy rule dropped it. */
+  readonly dropped: number;
 }
 
 /** Puts a version's tag beside it, so that it is made only once. */
@@ -73,6 +77,12 @@ export function addVersion(db: Database, bucketId: number, version: Version, epo
     epoch,
     cipher.sealDigest(bucketId, version),
   );
+}
+
+/** Notes that a privacy rule dropped a version, so that it is not taken for new when it is read again. */
+export function dropVersion(db: Database, bucketId: number, version: TaggedVersion, epoch: number): void {
+  const { startUs, tag, durationSeconds } = version;
+  db.run(DROP, bucketId, startUs, tag, durationSeconds, epoch, db.cipher.sealDigest(bucketId, version));
 }
 
 /**

@@ -10,6 +10,8 @@ export type MetaName =
   | "collect_from_us"
   /** Whether the cache is encrypted, or on its way there, see `encryption.ts`. */
   | "encryption"
+  /** The privacy rules in force, see `rules.ts`. */
+  | "privacy_rules"
   /** How the two loops fare, see `health.ts`. */
   | "collection_health"
   | "delivery_health"

@@ -5,15 +5,16 @@ import type { Stored } from "./cipher.ts";
 import { corruption, type Database } from "./database.ts";
 import { tagged, type TaggedVersion, type Version } from "./ledger.ts";
 
-const ADD_MANY = "INSERT INTO outbox (bucket_id, start_us, digest, duration, cached_at_ms, body, crc) VALUES";
+const ADD_MANY =
+  "INSERT INTO outbox (bucket_id, start_us, digest, duration, cached_at_ms, rules, body, crc) VALUES";
 const ADD_MANY_AT =
-  "INSERT INTO outbox (bucket_id, start_us, digest, duration, cached_at_ms, body, seq) VALUES";
+  "INSERT INTO outbox (bucket_id, start_us, digest, duration, cached_at_ms, rules, body, seq) VALUES";
 const LAST_SEQ = "SELECT seq FROM sqlite_sequence WHERE name = 'outbox'";
 const NEXT = `SELECT max(seq) AS untilSeq, sum(octet_length(body) + 1) AS bytes
   FROM (SELECT seq, body FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?)`;
 const SIZES = "SELECT seq, octet_length(body) AS bytes FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?";
 const PEEK =
-  "SELECT seq, bucket_id AS bucketId, body, crc FROM outbox WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?";
+  "SELECT seq, bucket_id AS bucketId, body, crc, rules FROM outbox WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?";
 const DELETE = "DELETE FROM outbox WHERE seq = ?";
 const DELETE_MANY = "DELETE FROM outbox WHERE seq IN (SELECT value FROM json_each(?))";
 const WITHDRAW = "DELETE FROM outbox WHERE bucket_id = ? AND start_us = ? AND digest = ? AND duration = ?";
@@ -26,15 +27,19 @@ const BURY = `INSERT OR REPLACE INTO dead_letter
   SELECT seq, bucket_id, start_us, digest, duration, cached_at_ms, body, crc, ?, ?, ? FROM outbox WHERE seq = ?`;
 const DEAD = "SELECT count(*) AS events FROM dead_letter";
 
-/** Appends an event's JSON to the outbox. Called inside the transaction that also notes it in the ledger. */
+/**
+ * Appends an event's JSON to the outbox, as the privacy rules of the number `rules` let it pass. Called inside the
+ * transaction that also notes it in the ledger.
+ */
 export function addToOutbox(
   db: Database,
   bucketId: number,
   version: Version,
   body: string,
   nowMs: number,
+  rules = 0,
 ): void {
-  addAllToOutbox(db, bucketId, [{ version: tagged(db, bucketId, version), body }], nowMs);
+  addAllToOutbox(db, bucketId, [{ version: tagged(db, bucketId, version), body }], nowMs, rules);
 }
 
 /** Appends many, in order. Called inside the transaction that also notes them in the ledger. */
@@ -43,10 +48,11 @@ export function addAllToOutbox(
   bucketId: number,
   events: readonly { readonly version: TaggedVersion; readonly body: string }[],
   nowMs: number,
+  rules = 0,
 ): void {
   const { cipher } = db;
   const row = ({ startUs, tag, durationSeconds }: TaggedVersion) =>
-    [bucketId, startUs, tag, durationSeconds, nowMs] as const;
+    [bucketId, startUs, tag, durationSeconds, nowMs, rules] as const;
   if (cipher.keyVersion === 0) {
     db.insertAll(ADD_MANY, events.map(({ version, body }) => [...row(version), body, crc32(body)]));
     return;
@@ -64,34 +70,47 @@ export function addAllToOutbox(
 
 /**
  * Reads the oldest entries after `afterSeq`: at most `limit`, and at most `maxBytes` of them unless the first alone is
- * larger.
+ * larger. It ends before the first that other privacy rules than those of the number `rules` let pass.
  * @throws {StoreError} of the fault `corrupt` when an entry is not what was put in
  */
-export function peekOutbox(db: Database, afterSeq: number, limit: number, maxBytes: number): OutboxEntry[] {
+export function peekOutbox(
+  db: Database,
+  afterSeq: number,
+  limit: number,
+  maxBytes: number,
+  rules = 0,
+): OutboxEntry[] {
   const untilSeq = lastWithin(db, afterSeq, limit, maxBytes);
   const batch: OutboxEntry[] = [];
   for (const row of db.all<OutboxRow>(PEEK, afterSeq, untilSeq, limit)) {
+    if (row.rules !== rules) break;
     batch.push({ seq: row.seq, body: openEntry(db, row) });
   }
   return batch;
 }
 
 /** Reads the newest entry. */
-export function peekNewest(db: Database): OutboxEntry | undefined {
+export function peekNewest(db: Database, rules = 0): OutboxEntry | undefined {
   const seq = db.get<{ seq: number | null }>("SELECT max(seq) AS seq FROM outbox")?.seq;
-  return typeof seq === "number" ? peekOutbox(db, seq - 1, 1, Infinity)[0] : undefined;
+  return typeof seq === "number" ? peekOutbox(db, seq - 1, 1, Infinity, rules)[0] : undefined;
 }
 
-interface OutboxRow {
+/** An entry of the outbox as it is stored. */
+export interface OutboxRow {
   readonly seq: number;
   readonly bucketId: number;
   readonly body: Stored;
   /** Of a body that is not sealed: a seal has its own. */
   readonly crc: number | null;
+  /** The number of the privacy rules that let it pass. */
+  readonly rules: number;
 }
 
-/** An event that the disk changed would be another event at the server. */
-function openEntry(db: Database, row: OutboxRow): string {
+/**
+ * Reads the text of an entry.
+ * @throws {StoreError} of the fault `corrupt` when the disk changed it: it would be another event at the server
+ */
+export function openEntry(db: Database, row: OutboxRow): string {
   let body: string;
   try {
     body = db.cipher.openBody(row, row.body);
@@ -145,8 +164,8 @@ export function moveToDeadLetters(
   });
 }
 
-/** A sealed body is bound to its place in the queue, which it keeps among the dead letters: it moves as it is. */
-function bury(db: Database, seq: number, status: number | null, reason: string, nowMs: number): void {
+/** Moves an entry, inside a transaction. A sealed body is bound to its place in the queue, which it keeps among the dead letters: it moves as it is. */
+export function bury(db: Database, seq: number, status: number | null, reason: string, nowMs: number): void {
   db.run(BURY, status, db.cipher.sealReason(seq, reason), nowMs, seq);
   db.run(DELETE, seq);
 }

@@ -4,9 +4,13 @@ import { ExitCode } from "../../lib/exit_codes.ts";
 import { ensureBucket } from "../../lib/store/cursors.ts";
 import { openDatabase } from "../../lib/store/database.ts";
 import { addToOutbox } from "../../lib/store/outbox.ts";
-import type { Source } from "../../lib/event.ts";
+import type { RelatedSource, Source } from "../../lib/event.ts";
+import { createPolicy } from "../../lib/filters/privacy.ts";
+import { adoptRules } from "../../lib/store/rules.ts";
 
-const EMPTY: Source = {
+const POLICY = createPolicy({ preset: "full", hashKey: () => new Uint8Array(32) });
+const EMPTY: Source & RelatedSource = {
+  during: () => Promise.resolve([]),
   buckets: () => Promise.resolve([]),
   async *pages() {},
   newestStartUs: () => Promise.resolve(undefined),
@@ -38,6 +42,7 @@ async function onStage(act: (stage: Stage) => Promise<void>): Promise<void> {
         print: (line) => void lines.push(line),
         source: () => EMPTY,
         filters: () => [],
+        policy: () => POLICY,
         sink: ({ endpoint }) =>
           endpoint && ({
             send(batch) {
@@ -56,7 +61,8 @@ async function onStage(act: (stage: Stage) => Promise<void>): Promise<void> {
       using db = openDatabase(env.LOCAL_CACHE_DB_PATH!);
       const { id } = ensureBucket(db, { id: "b", type: "currentwindow", hostname: "x", created: "" });
       const version = { startUs: 1, digest: new Uint8Array(16), durationSeconds: 1 };
-      db.transaction(() => addToOutbox(db, id, version, `{"title":"${CANARY}"}`, 0));
+      const rules = adoptRules(db, POLICY.fingerprint);
+      db.transaction(() => addToOutbox(db, id, version, `{"title":"${CANARY}"}`, 0, rules));
     }
     await act({ folder, env, run, sent });
   } finally {

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { runProgram } from "../../lib/cli.ts";
+import { createPolicy } from "../../lib/filters/privacy.ts";
 import type { ActivityEvent, Bucket, SendResult } from "../../lib/event.ts";
 import { SourceError } from "../../lib/errors.ts";
 
@@ -34,7 +35,9 @@ export class Program implements AsyncDisposable {
       env: (name) => this.env[name],
       terminate: () => {},
       print: (line) => void lines.push(line),
+      policy: (settings, hashKey) => createPolicy({ ...settings.privacy, hashKey }),
       source: () => ({
+        during: () => Promise.resolve([]),
         buckets: () => Promise.resolve().then(guard).then(() => this.buckets),
         newestStartUs: () => Promise.resolve(events().at(-1)?.startUs),
         async *pages(_bucket, fromUs, toUs) {

@@ -35,6 +35,8 @@ export class Agent {
       LOG_LEVEL: "DEBUG",
       DEVICE_ID: "interop-device",
       RETRY_DELAY_SECONDS: "1",
+      // Filters aside, what the server gets equals what ActivityWatch has.
+      PRIVACY_PRESET: "full",
       ...settings,
     };
   }

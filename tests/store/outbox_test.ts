@@ -153,7 +153,7 @@ Deno.test("outboxDepth() tells what a count of the rows does, after every kind o
   check(1);
   // A row that takes another's place.
   db.run(
-    "INSERT OR REPLACE INTO outbox SELECT seq, bucket_id, start_us, digest, duration, 9, body, crc FROM outbox",
+    "INSERT OR REPLACE INTO outbox SELECT seq, bucket_id, start_us, digest, duration, 9, body, crc, rules FROM outbox",
   );
   check(1);
   db.run("DELETE FROM outbox");

@@ -1,0 +1,123 @@
+import { crc32 } from "node:zlib";
+import type { Batch } from "../event.ts";
+import type { Database, SqlValue } from "./database.ts";
+import type { TaggedVersion } from "./ledger.ts";
+import { getMeta, setMeta } from "./meta.ts";
+import type { OutboxRow } from "./outbox.ts";
+
+const COLUMNS = `seq, bucket_id AS bucketId, start_us AS startUs, digest AS tag, duration AS durationSeconds,
+  body, crc, rules`;
+const STALE = `SELECT ${COLUMNS} FROM outbox WHERE seq > ? AND rules <> ? ORDER BY seq LIMIT ?`;
+const BETWEEN = `SELECT ${COLUMNS} FROM outbox WHERE bucket_id = ? AND start_us >= ? AND start_us < ?`;
+const PASS = "UPDATE outbox SET rules = ? WHERE seq = ?";
+const REWRITE = "UPDATE outbox SET body = ?, crc = ?, rules = ? WHERE seq = ?";
+const REMOVE = "DELETE FROM outbox WHERE seq = ?";
+const ATTEMPTED = "SELECT 1 AS found FROM attempt WHERE seq = ?";
+const ATTEMPT = "INSERT OR IGNORE INTO attempt SELECT value FROM json_each(?)";
+const UNATTEMPT = "DELETE FROM attempt WHERE seq IN (SELECT value FROM json_each(?))";
+const ANY = "SELECT 1 AS found FROM outbox LIMIT 1";
+const BUCKET = "SELECT id, name, type, created, epoch FROM bucket WHERE id = ?";
+
+/** An entry that waits, with what tells its version. */
+export interface WaitingEntry extends OutboxRow, Omit<TaggedVersion, "digest"> {}
+
+interface RulesState {
+  readonly fingerprint: string;
+  readonly number: number;
+  /** Entries that other rules let pass may wait. */
+  readonly stale: boolean;
+}
+
+function stateOf(db: Database): RulesState | undefined {
+  const text = getMeta(db, "privacy_rules");
+  return text === undefined ? undefined : JSON.parse(text);
+}
+
+/**
+ * Takes the privacy rules with this fingerprint for those in force. Where they are others than before, all that waits
+ * is from that moment on not sent until it was judged by them, for each entry carries the number of the rules that
+ * let it pass: one small write, whatever waits.
+ * @returns their number
+ */
+export function adoptRules(db: Database, fingerprint: string): number {
+  return db.transaction(() => {
+    const state = stateOf(db);
+    if (state?.fingerprint === fingerprint) return state.number;
+    const number = (state?.number ?? 0) + 1;
+    const stale = db.get(ANY) !== undefined;
+    setMeta(db, "privacy_rules", JSON.stringify({ fingerprint, number, stale }));
+    return number;
+  });
+}
+
+/** Notes whether entries may wait that the rules in force have not judged. */
+export function setStale(db: Database, stale: boolean): void {
+  const state = stateOf(db);
+  if (state !== undefined && state.stale !== stale) {
+    db.transaction(() => setMeta(db, "privacy_rules", JSON.stringify({ ...state, stale })));
+  }
+}
+
+/** Tells whether entries may wait that the rules in force have not judged. */
+export function mayBeStale(db: Database): boolean {
+  return stateOf(db)?.stale === true;
+}
+
+/** The oldest entries after `afterSeq` that the rules of this number have not judged. */
+export function staleEntries(db: Database, rules: number, afterSeq: number, limit: number): WaitingEntry[] {
+  return db.all<WaitingEntry>(STALE, afterSeq, rules, limit);
+}
+
+/** The entries of a bucket that wait and start in [fromUs, toUs). */
+export function waitingBetween(db: Database, bucketId: number, fromUs: number, toUs: number): WaitingEntry[] {
+  return db.all<WaitingEntry>(BETWEEN, bucketId, fromUs, toUs);
+}
+
+/** Notes that the rules of a number let an entry pass as it is. Inside a transaction, as all of these. */
+export function passEntry(db: Database, seq: number, rules: number): void {
+  db.run(PASS, rules, seq);
+}
+
+/** Puts another text in an entry's place in the queue. */
+export function rewriteEntry(
+  db: Database,
+  { seq, bucketId }: WaitingEntry,
+  digest: Uint8Array,
+  body: string,
+  rules: number,
+): void {
+  const { cipher } = db;
+  const values: SqlValue[] = cipher.keyVersion === 0
+    ? [body, crc32(body)]
+    : [cipher.sealBody({ seq, bucketId }, digest, body), null];
+  db.run(REWRITE, ...values, rules, seq);
+}
+
+/** Takes an entry out of the queue. */
+export function removeEntry(db: Database, seq: number): void {
+  db.run(REMOVE, seq);
+}
+
+/** The row of a bucket by its number. */
+export function bucketById(db: Database, bucketId: number) {
+  return db.get<{ id: number; name: string; type: string; created: string; epoch: number }>(BUCKET, bucketId);
+}
+
+/** Tells whether an entry may have been sent: the server may have it though nothing confirmed it. */
+export function isAttempted(db: Database, seq: number): boolean {
+  return db.get(ATTEMPTED, seq) !== undefined;
+}
+
+/** Notes, before a request, which entries it may bring the server; tells whether none of them was noted before. */
+export function noteAttempt(db: Database, batch: Batch): boolean {
+  return db.transaction(() => db.run(ATTEMPT, seqsOf(batch))) === batch.length;
+}
+
+/** Takes the note back where the server surely has none of them. */
+export function forgetAttempt(db: Database, batch: Batch): void {
+  db.transaction(() => db.run(UNATTEMPT, seqsOf(batch)));
+}
+
+function seqsOf(batch: Batch): string {
+  return JSON.stringify(batch.map(({ seq }) => seq));
+}

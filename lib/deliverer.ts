@@ -1,23 +1,19 @@
-import { backoffMs } from "./backoff.ts";
+import { Buffer } from "node:buffer";
 import { steadyMs } from "./clock.ts";
 import type { Batch, SendResult, Sink } from "./event.ts";
+import { createRetryPolicy } from "./retry_policy.ts";
 import type { Database } from "./store/database.ts";
 import { moveToDeadLetters, peekNewest, peekOutbox, removeFromOutbox } from "./store/outbox.ts";
 import { forgetAttempt, noteAttempt } from "./store/rules.ts";
 import { sleep } from "./time.ts";
 
-/** A drain waits no longer than this between tries, in milliseconds; asked for more, it ends and leaves it to the next. */
-const MAX_WAIT_MS = 15 * 60_000;
-/** No wish of a server keeps the agent from asking it once a day. */
-const MAX_RETRY_AFTER_MS = 24 * 3_600_000;
-/** The shortest and longest that the breaker stays open after a failed drain, in milliseconds. */
-const BREAKER_BASE_MS = 30_000;
-const BREAKER_CAP_MS = 15 * 60_000;
 /** Events in the one request that asks, after a drain that failed, whether the server is back. */
 const PROBE_SIZE = 10;
 /** A server that took longer than this for a batch is given as long again before the next, up to a limit. */
 const SLOW_ANSWER_MS = 250;
 const MAX_REST_MS = 10_000;
+/** An answer that took this long makes the next request half as large: half-way to where proxies give up. */
+const LONG_ANSWER_MS = 10_000;
 /** In how many drains an event alone must have made the server fail, while it took others, to be given up. */
 const MAX_STRIKES = 3;
 
@@ -90,10 +86,10 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
     onResult,
     onWait,
   } = options;
-  let failedDrains = 0;
-  let openUntilMs = -Infinity;
-  /** How many events a request may have for the server not to find it too large, and not to take too long for it. */
+  const policy = createRetryPolicy({ maxRetries, retryDelayMs, monotonicMs, random });
+  /** What a request may hold for the server not to find it too large, and not to take too long for it. */
   let sizeLimit = maxBatchSize;
+  let byteLimit = maxBatchBytes;
   let paceLimit = maxBatchSize;
   /** What the server has confirmed, but could not be taken off the outbox, as when the disk was full. */
   let confirmed: Batch = [];
@@ -107,8 +103,9 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
     takeOff(confirmed);
     // What the server found too large is tried again now and then, for its limit may have been raised.
     sizeLimit = Math.min(maxBatchSize, sizeLimit * 2);
+    byteLimit = Math.min(maxBatchBytes, byteLimit * 2);
     /** After a failure one small request asks whether the server is back: a sick one is asked less, not more. */
-    let probing = failedDrains > 0;
+    let probing = policy.failedDrains() > 0;
     /** How often the batch at the head was tried. */
     let tries = 0;
     /** The number of the last request that was accepted, and of the one that raised the present suspicion. */
@@ -152,7 +149,6 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
       if (strikes.size > 0) { for (const { seq } of batch) strikes.delete(seq); }
       acceptedAt = tally.requests;
       probing = false;
-      paceLimit = Math.min(maxBatchSize, paceLimit * 2);
     }
 
     function bury(batch: Batch, status: number, reason: (index: number) => string): void {
@@ -205,7 +201,7 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
       // What was sent is gone from the outbox, delivered or dead: its head is always what comes next. It is read anew
       // for each try, for what waited may have been taken back meanwhile.
       const limit = Math.min(groupSize, sizeLimit, paceLimit, probing ? PROBE_SIZE : Infinity);
-      const head = peekOutbox(db, asideSeq, limit, maxBatchBytes, rules);
+      const head = peekOutbox(db, asideSeq, limit, byteLimit, rules);
       if (head.length === 0) break;
       const suspects = head.filter(({ seq }) => seq <= suspectSeq);
       if (suspects.length === 0) suspectSeq = -1;
@@ -220,6 +216,10 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
       const result = await send(batch);
       const tookMs = monotonicMs() - beganMs;
       if (result.kind !== "retry") tries = 0;
+      if (tookMs >= LONG_ANSWER_MS) paceLimit = Math.ceil(batch.length / 2);
+      else if (result.kind === "delivered" && tookMs < LONG_ANSWER_MS / 4) {
+        paceLimit = Math.min(maxBatchSize, paceLimit * 2);
+      }
       switch (result.kind) {
         case "delivered":
           delivered(batch);
@@ -250,7 +250,9 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
           break;
         case "too-large":
           if (batch.length > 1) {
-            sizeLimit = Math.ceil(batch.length / 2);
+            // 413 is about bytes; who counts events says so in other ways.
+            if (result.status === 413) byteLimit = Math.ceil(bytesOf(batch) / 2);
+            else sizeLimit = Math.ceil(batch.length / 2);
             break;
           }
           stopped = await stopUnlessItTakesAnother(batch, {
@@ -273,22 +275,17 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
           break;
         case "retry": {
           if (result.slow) paceLimit = Math.ceil(batch.length / 2);
-          const retries = probing || searching || (result.retryAfterMs ?? 0) > MAX_WAIT_MS ? 0 : maxRetries;
-          if (tries < retries) {
-            const { reason, retryAfterMs } = result;
-            const waitMs = backoffMs(
-              tries++,
-              { baseMs: retryDelayMs, capMs: MAX_WAIT_MS, random },
-              retryAfterMs,
-            );
-            onWait?.(waitMs, reason, tries);
+          const waitMs = probing || searching ? undefined : policy.retryMs(tries, result.retryAfterMs);
+          if (waitMs !== undefined) {
+            tries++;
+            onWait?.(waitMs, result.reason, tries);
             await pause(waitMs, { signal });
             break;
           }
           tries = 0;
           stopped = result;
           // What goes on for drains may be an event at which the server fails each time, and not its being down.
-          if (result.status === 500 && (failedDrains >= 2 || strikes.size > 0)) {
+          if (result.status === 500 && (policy.failedDrains() >= 2 || strikes.size > 0)) {
             stopped = await stopUnlessItTakesAnother(batch, result, false);
           }
           if (stopped === undefined) {
@@ -313,19 +310,10 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
         reason: "it answered 500 to single events, which are tried again",
       };
     } else if (stopped === undefined) {
-      failedDrains = 0;
-      openUntilMs = -Infinity;
+      policy.succeeded();
       return tally;
     }
-    const retryAfterMs = stopped.kind === "retry" && stopped.retryAfterMs !== undefined
-      ? Math.min(stopped.retryAfterMs, MAX_RETRY_AFTER_MS)
-      : undefined;
-    const openMs = backoffMs(
-      failedDrains++,
-      { baseMs: BREAKER_BASE_MS, capMs: BREAKER_CAP_MS, random },
-      retryAfterMs,
-    );
-    openUntilMs = monotonicMs() + openMs;
+    policy.failed(stopped.kind === "retry" ? stopped.retryAfterMs : undefined);
     const { reason, status } = stopped;
     return {
       ...tally,
@@ -337,7 +325,11 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
     };
   }
 
-  return { drain, pauseMs: () => Math.max(0, openUntilMs - monotonicMs()) };
+  return { drain, pauseMs: policy.pauseMs };
+}
+
+function bytesOf(batch: Batch): number {
+  return batch.reduce((bytes, { body }) => bytes + Buffer.byteLength(body) + 1, 0);
 }
 
 /** Why a drain ends before all is delivered. */

@@ -295,20 +295,45 @@ Deno.test("drain() stops its search for poison when the server fails, and loses 
   assert.deepEqual(deadBodies(db), [bad]);
 });
 
-Deno.test("drain() halves a batch that is too large, and remembers the size for the next drain", async () => {
-  using db = outboxOf(numbered(500));
+Deno.test("drain() halves a batch that is too large, and remembers how many bytes the server takes", async () => {
+  const alike = (count: number) => Array.from({ length: count }, (_, n) => `{"n":${10_000 + n}}`);
+  using db = outboxOf(alike(500));
   const { sink, sent, has } = fakeSink((batch) =>
-    batch.length > 100 ? { kind: "too-large", reason: "it answered 413", status: 413 } : DELIVERED
+    batch.join().length > 1000 ? { kind: "too-large", reason: "it answered 413", status: 413 } : DELIVERED
   );
   const made = deliverer({ db, sink });
   const first = await made.drain();
-  assert.deepEqual(sent.slice(0, 4).map((batch) => batch.length), [500, 250, 125, 63]);
-  assert.deepEqual([first.delivered, first.dead, first.requests], [500, 0, 11]);
-  assert.deepEqual(has, numbered(500));
+  assert.deepEqual(sent.slice(0, 4).map((batch) => batch.length), [500, 250, 125, 62]);
+  assert.deepEqual([first.delivered, first.dead, first.requests], [500, 0, 12]);
+  assert.deepEqual(has, alike(500));
   add(db, numbered(500), 1000);
   sent.length = 0;
   await made.drain();
-  assert.deepEqual(sent.slice(0, 2).map((batch) => batch.length), [126, 63]);
+  // Twice as much is tried again, once; events that are smaller go in larger numbers.
+  assert.deepEqual(sent.slice(0, 3).map((batch) => batch.length), [161, 84, 76]);
+});
+
+Deno.test("drain() halves the number of events where the server says that they are too many", async () => {
+  using db = outboxOf(numbered(500));
+  const { sink, sent, has } = fakeSink((batch) =>
+    batch.length > 100 ? { kind: "too-large", reason: "it answered 422", status: 422 } : DELIVERED
+  );
+  await deliverer({ db, sink }).drain();
+  assert.deepEqual(sent.slice(0, 4).map((batch) => batch.length), [500, 250, 125, 63]);
+  assert.deepEqual(has, numbered(500));
+});
+
+Deno.test("drain() asks for less at a time where the server takes long, and for more again where it is quick", async () => {
+  using db = outboxOf(numbered(2000));
+  let nowMs = 0;
+  const tookMs = [30_000, 15_000, 5_000, 100, 100, 100];
+  const { sink, sent, has } = fakeSink((_, request) => {
+    nowMs += tookMs[request - 1] ?? 100;
+    return request === 1 ? { kind: "retry", reason: "no answer", slow: true } : DELIVERED;
+  });
+  await deliverer({ db, sink, monotonicMs: () => nowMs }).drain();
+  assert.deepEqual(sent.map((batch) => batch.length), [500, 250, 125, 125, 250, 500, 500, 250]);
+  assert.deepEqual(has, numbered(2000));
 });
 
 Deno.test("drain() moves an event that alone is too large to the dead letters and goes on", async () => {

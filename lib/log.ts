@@ -11,10 +11,11 @@ import {
 } from "@logtape/logtape";
 import { dirname } from "node:path";
 import { SettingError } from "./errors.ts";
-import { makePrivateFolder } from "./paths.ts";
+import { type Env, makePrivateFolder } from "./paths.ts";
 
 const MAX_FILE_BYTES = 5 * 1024 * 1024;
-const MAX_FILES = 5;
+/** Beside the one that is written to. */
+const MAX_FILES = 4;
 
 /** What {@link configureLogging} may be told. */
 export interface LogOptions {
@@ -24,6 +25,11 @@ export interface LogOptions {
   /** `json` writes a JSON object a line. Default: `text`. */
   readonly format?: "text" | "json";
   readonly noColor?: boolean;
+  /**
+   * The console is systemd's journal, which keeps the time and the level itself: lines begin with the level as
+   * `<N>` (sd-daemon(3)) and have neither.
+   */
+  readonly journal?: boolean;
   /** Called before each line on the console. */
   readonly beforeLine?: () => void;
   /** Writes to the console. Default: the standard error. */
@@ -44,6 +50,7 @@ export async function configureLogging(options: LogOptions = {}): Promise<AsyncD
     file,
     format = "text",
     noColor = false,
+    journal = false,
     beforeLine,
     write = writeToStderr,
     isTerminal = Deno.stderr.isTerminal(),
@@ -51,7 +58,11 @@ export async function configureLogging(options: LogOptions = {}): Promise<AsyncD
   const plain = format === "json"
     ? getJsonLinesFormatter({ message: "rendered" })
     : textFormatter(getTextFormatter);
-  const colored = format === "json" || noColor || !isTerminal ? plain : textFormatter(getAnsiColorFormatter);
+  const colored = journal
+    ? journalFormatter(format === "json" ? plain : textFormatter(getTextFormatter, journalLine))
+    : format === "json" || noColor || !isTerminal
+    ? plain
+    : textFormatter(getAnsiColorFormatter);
   const sinks: Record<string, Sink> = {
     console(record: LogRecord) {
       beforeLine?.();
@@ -70,13 +81,54 @@ export async function configureLogging(options: LogOptions = {}): Promise<AsyncD
   return { [Symbol.asyncDispose]: dispose };
 }
 
-function textFormatter(make: typeof getTextFormatter) {
+/** The parts of a line, each as text. */
+interface Line {
+  readonly timestamp: string | null;
+  readonly level: string;
+  readonly category: string;
+  readonly message: string;
+}
+
+const wholeLine = ({ timestamp, level, category, message }: Line) =>
+  `${timestamp} ${level} ${category}: ${message}`;
+const journalLine = ({ category, message }: Line) => `${category}: ${message}`;
+
+/** The levels of syslog(3), which the journal goes by. */
+const PRIORITIES: Record<LogLevel, number> = {
+  trace: 7,
+  debug: 7,
+  info: 6,
+  warning: 4,
+  error: 3,
+  fatal: 2,
+};
+
+function journalFormatter(format: (record: LogRecord) => string): (record: LogRecord) => string {
+  return (record) => `<${PRIORITIES[record.level]}>${format(record).trimEnd().replaceAll("\n", "\n  ")}\n`;
+}
+
+/**
+ * Tells whether the standard error is systemd's journal: a service that has redirected it has the variable too, but
+ * not the stream that it names.
+ */
+export function isJournal(env: Env, stat: (path: string) => Deno.FileInfo = Deno.statSync): boolean {
+  const named = env("JOURNAL_STREAM");
+  if (!named) return false;
+  try {
+    const { dev, ino } = stat("/dev/stderr");
+    return named === `${dev}:${ino}`;
+  } catch {
+    return false;
+  }
+}
+
+function textFormatter(make: typeof getTextFormatter, line: (parts: Line) => string = wholeLine) {
   return make({
     timestamp: (ms) => new Date(ms).toISOString().replace(/\.\d+Z$/, "Z"),
     level: (level) => level.toUpperCase().padEnd(7),
     category: (category) => category.slice(1).join(".") || "agent",
     value: (value) => typeof value === "string" ? value : Deno.inspect(value),
-    format: ({ timestamp, level, category, message }) => `${timestamp} ${level} ${category}: ${message}`,
+    format: line,
   });
 }
 
@@ -85,12 +137,13 @@ function openFile(path: string, formatter: (record: LogRecord) => string): Sink 
     makePrivateFolder(dirname(path));
     // Made here, so that nobody else can read it from its first line on.
     Deno.openSync(path, { create: true, append: true, mode: 0o600 }).close();
-    return getRotatingFileSink(path, {
+    const rotating = getRotatingFileSink(path, {
       formatter,
       maxSize: MAX_FILE_BYTES,
       maxFiles: MAX_FILES,
       bufferSize: 0,
     });
+    return Deno.build.os === "windows" ? rotating : keptPrivate(rotating, path);
   } catch (error) {
     throw new SettingError(
       `Cannot write the log file "${path}": ${error instanceof Error ? error.message : error}`,
@@ -100,6 +153,18 @@ function openFile(path: string, formatter: (record: LogRecord) => string): Sink 
       },
     );
   }
+}
+
+/** A rotation makes a new file, which the library gives to whom the umask says. */
+function keptPrivate(sink: Sink & Disposable, path: string): Sink & Disposable {
+  let inode = Deno.statSync(path).ino;
+  return Object.assign((record: LogRecord) => {
+    sink(record);
+    const { ino } = Deno.statSync(path);
+    if (ino === inode) return;
+    inode = ino;
+    Deno.chmodSync(path, 0o600);
+  }, { [Symbol.dispose]: () => sink[Symbol.dispose]() });
 }
 
 function writeToStderr(text: string): void {

@@ -5,7 +5,7 @@ import { readCacheKey } from "../cache_key.ts";
 import { StoreError } from "../errors.ts";
 import { ExitCode } from "../exit_codes.ts";
 import { takeLock } from "../lock.ts";
-import { configureLogging } from "../log.ts";
+import { configureLogging, isJournal } from "../log.ts";
 import {
   deviceIdFile,
   hashKeyFile,
@@ -57,6 +57,7 @@ async function open(context: CommandContext): Promise<ExitCode> {
     file: settings.logFile,
     format: settings.logFormat,
     noColor: (env("NO_COLOR") ?? "") !== "",
+    journal: isJournal(env),
     beforeLine: progress.clear,
   });
   for (const warning of warnings) log.warn("{warning}", { warning });

@@ -1,9 +1,15 @@
 import { runProgram } from "./lib/cli.ts";
+import { guardCrashes } from "./lib/crash.ts";
+import { ExitCode } from "./lib/exit_codes.ts";
 import { minDuration } from "./lib/filters/min_duration.ts";
 import { createPolicy } from "./lib/filters/privacy.ts";
 import { lifelogSink } from "./lib/sinks/lifelog.ts";
 import { activityWatchSource } from "./lib/sources/activitywatch.ts";
 import { createTransport } from "./lib/transport.ts";
+
+guardCrashes({ terminate: () => Deno.exit(ExitCode.Crash) });
+// Whatever is made from here on, by SQLite and the log too, is for this user alone.
+if (Deno.build.os !== "windows") Deno.umask(0o077);
 
 Deno.exit(
   await runProgram({

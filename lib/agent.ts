@@ -1,6 +1,7 @@
 import { getLogger } from "@logtape/logtape";
 import { steadyMs } from "./clock.ts";
 import type { Collector, CollectResult } from "./collector.ts";
+import { describeCrash } from "./crash.ts";
 import type { Deliverer, DrainResult } from "./deliverer.ts";
 import { SourceError, StoreError } from "./errors.ts";
 import type { Bucket, Source } from "./event.ts";
@@ -402,5 +403,7 @@ function describe(error: unknown): string {
   if (error instanceof StoreError) {
     return error.hint === undefined ? error.message : `${error.message}. ${error.hint}`;
   }
-  return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+  if (error instanceof SourceError) return error.message;
+  // Any other message may quote what it is about.
+  return describeCrash(error).replaceAll("\n  ", " ");
 }

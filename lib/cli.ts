@@ -5,6 +5,7 @@ import type { CommandContext, CommandSpec, Parts } from "./commands/command.ts";
 import { namedFile } from "./config/file.ts";
 import { loadSettings } from "./config/load.ts";
 import { SETTINGS } from "./config/settings.ts";
+import { crashText } from "./crash.ts";
 import { AlreadyRunningError, KeyError, SettingError, StoreError, UserError } from "./errors.ts";
 import { ExitCode } from "./exit_codes.ts";
 import type { Env } from "./paths.ts";
@@ -34,7 +35,10 @@ export async function runProgram(options: ProgramOptions): Promise<number> {
     return code;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? ExitCode.Ok : ExitCode.Usage;
-    if (!(error instanceof UserError)) throw error;
+    if (!(error instanceof UserError)) {
+      console.error(crashText(error));
+      return ExitCode.Crash;
+    }
     console.error(`lifelog-agent: ${error.message}${error.hint === undefined ? "" : `\n${error.hint}`}`);
     return exitCodeOf(error);
   }

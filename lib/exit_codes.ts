@@ -12,6 +12,8 @@ export const ExitCode = {
   AlreadyRunning: 4,
   /** The cache is encrypted and its key is missing or wrong: nothing was done, nothing is lost. */
   Key: 5,
+  /** The agent failed by a fault of its own: please report it. */
+  Crash: 70,
 } as const;
 
 export type ExitCode = typeof ExitCode[keyof typeof ExitCode];
@@ -25,4 +27,5 @@ export const EXIT_MEANINGS: Readonly<Record<keyof typeof ExitCode, string>> = {
   Store: "The cache cannot be opened, read or written.",
   AlreadyRunning: "Another agent works on the same cache.",
   Key: "The cache is encrypted and its key is missing or wrong: nothing was done, nothing is lost.",
+  Crash: "The agent failed by a fault of its own: please report it.",
 };

@@ -12,6 +12,7 @@ import {
 import { dirname } from "node:path";
 import { SettingError } from "./errors.ts";
 import { type Env, makePrivateFolder } from "./paths.ts";
+import { checkPrivateFolder, makePrivateFile, refuseForeignFile } from "./private_files.ts";
 
 const MAX_FILE_BYTES = 5 * 1024 * 1024;
 /** Beside the one that is written to. */
@@ -135,8 +136,11 @@ function textFormatter(make: typeof getTextFormatter, line: (parts: Line) => str
 function openFile(path: string, formatter: (record: LogRecord) => string): Sink {
   try {
     makePrivateFolder(dirname(path));
-    // Made here, so that nobody else can read it from its first line on.
-    Deno.openSync(path, { create: true, append: true, mode: 0o600 }).close();
+    checkPrivateFolder(dirname(path));
+    // Made here, so that nobody else can read it from its first line on; so are those before it, which are moved.
+    for (let n = 0; n <= MAX_FILES; n++) refuseForeignFile(n === 0 ? path : `${path}.${n}`);
+    makePrivateFile(path);
+    Deno.openSync(path, { append: true }).close();
     const rotating = getRotatingFileSink(path, {
       formatter,
       maxSize: MAX_FILE_BYTES,

@@ -99,7 +99,8 @@ export function readOrCreateDeviceId(
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) throw error;
       const draft = `${path}.${Deno.pid}.new`;
-      Deno.writeTextFileSync(draft, `${randomUUID()}\n`, { mode: 0o600 });
+      // Not through a link that somebody put there before.
+      Deno.writeTextFileSync(draft, `${randomUUID()}\n`, { createNew: true, mode: 0o600 });
       Deno.renameSync(draft, path);
       id = read();
     }
@@ -160,16 +161,4 @@ function makeHashKey(path: string): Uint8Array {
   Deno.writeTextFileSync(draft, `${text}\n`, { mode: 0o600, createNew: true });
   Deno.renameSync(draft, path);
   return key;
-}
-
-/**
- * Makes an empty file that only its user can read, where there is none: SQLite gives a new database, and the logs
- * beside it, to whom the umask says.
- */
-export function makePrivateFile(path: string): void {
-  try {
-    Deno.openSync(path, { create: true, append: true, mode: 0o600 }).close();
-  } catch {
-    // Who opens it next says what is wrong with it.
-  }
 }

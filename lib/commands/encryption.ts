@@ -4,7 +4,8 @@ import type { Settings } from "../config/settings.ts";
 import { KeyError, SettingError } from "../errors.ts";
 import { ExitCode } from "../exit_codes.ts";
 import { takeLock } from "../lock.ts";
-import { expandHome, makePrivateFile, makePrivateFolder } from "../paths.ts";
+import { expandHome, makePrivateFolder } from "../paths.ts";
+import { guardCacheFiles, makePrivateFile } from "../private_files.ts";
 import { createProgress, progressTerminal } from "../progress.ts";
 import { type Database, openDatabase } from "../store/database.ts";
 import {
@@ -162,8 +163,9 @@ async function withCache(
 ): Promise<ExitCode> {
   const { settings } = loadSettings();
   makePrivateFolder(dirname(settings.cachePath));
+  makePrivateFile(`${settings.cachePath}.lock`);
   using _lock = takeLock(`${settings.cachePath}.lock`);
-  makePrivateFile(settings.cachePath);
+  guardCacheFiles(settings.cachePath);
   using db = openDatabase(settings.cachePath);
   const progress = createProgress({ ...progressTerminal(), say: (line) => console.error(line) });
   const onProgress = ({ done, total }: ConversionProgress) =>

@@ -9,11 +9,11 @@ import { configureLogging, isJournal } from "../log.ts";
 import {
   deviceIdFile,
   hashKeyFile,
-  makePrivateFile,
   makePrivateFolder,
   readOrCreateDeviceId,
   readOrCreateHashKey,
 } from "../paths.ts";
+import { guardCacheFiles, makePrivateFile } from "../private_files.ts";
 import { createProgress, type Progress, progressTerminal } from "../progress.ts";
 import { notifyServiceManager } from "../service/notify.ts";
 import { listenForStop } from "../signals.ts";
@@ -63,8 +63,9 @@ async function open(context: CommandContext): Promise<ExitCode> {
   for (const warning of warnings) log.warn("{warning}", { warning });
 
   makePrivateFolder(dirname(settings.cachePath));
+  makePrivateFile(`${settings.cachePath}.lock`);
   using _lock = takeLock(`${settings.cachePath}.lock`);
-  makePrivateFile(settings.cachePath);
+  guardCacheFiles(settings.cachePath);
   const deviceId = settings.deviceId ?? readOrCreateDeviceId(deviceIdFile(settings.cachePath));
   const skipped = new Set<string>();
   const onSkipped = (bucket: string) => {

@@ -77,12 +77,22 @@ export function writeMark(path: string, mark: Mark): void {
   const text = JSON.stringify(mark);
   const draft = `${path}.new`;
   {
-    using file = Deno.openSync(draft, { create: true, truncate: true, write: true, mode: 0o600 });
+    // Made anew, for what a killed agent left, or somebody else put there, must not be written through.
+    removeIfThere(draft);
+    using file = Deno.openSync(draft, { createNew: true, write: true, mode: 0o600 });
     const bytes = new TextEncoder().encode(JSON.stringify({ crc: crc32(text), mark }) + "\n");
     for (let at = 0; at < bytes.length;) at += file.writeSync(bytes.subarray(at));
     file.syncDataSync();
   }
   Deno.renameSync(draft, path);
+}
+
+function removeIfThere(path: string): void {
+  try {
+    Deno.removeSync(path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
 }
 
 /** Reads a mark; `undefined` when there is none or it is damaged. */

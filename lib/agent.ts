@@ -12,14 +12,16 @@ import type { Database } from "./store/database.ts";
 import { noteDelivered, noteFailure, noteOk, noteRead } from "./store/health.ts";
 import { deadLetterCount, outboxDepth } from "./store/outbox.ts";
 import { mayBeStale } from "./store/rules.ts";
+import { sleep } from "./time.ts";
 
 /** How long the list of buckets is good for, in milliseconds: aw-server looks into each of them to make it. */
 const BUCKETS_TTL_MS = 10 * 60_000;
 /** How often the whole cache is looked at for damage, and up to which size, for it is not quick. */
 const CHECK_EVERY_MS = 24 * 3_600_000;
 const CHECK_MAX_BYTES = 256 * 1024 * 1024;
-/** Free pages given back to the disk after a drain, at most. */
+/** Free pages that are given back to the disk at a time, and how many are kept for what will be collected next. */
 const SHRINK_PAGES = 2048;
+const SPARE_PAGES = 1024;
 /** How long a request in flight may still take once the agent was asked to stop, in milliseconds. */
 const GRACE_MS = 8_000;
 
@@ -233,7 +235,7 @@ export function createAgent(options: AgentOptions): Agent {
           requests: result.requests,
           waiting: outboxDepth(db),
         });
-        db.shrink(SHRINK_PAGES);
+        await shrink(signal);
       }
       if (failure === undefined && outboxDepth(db) === 0) onEmptied?.();
       if (mayBeStale(db)) {
@@ -250,6 +252,14 @@ export function createAgent(options: AgentOptions): Agent {
       }
       return result;
     });
+  }
+
+  /** Makes the file smaller after much was delivered, in steps between which collection can write. */
+  async function shrink(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted && db.freePages() > SPARE_PAGES) {
+      db.shrink(Math.min(SHRINK_PAGES, db.freePages() - SPARE_PAGES));
+      await sleep(0);
+    }
   }
 
   async function once(signal: AbortSignal): Promise<OnceResult> {

@@ -42,7 +42,7 @@ import {
 import { addAllToOutbox, addToOutbox, buryVersion, openEntry, withdraw } from "./store/outbox.ts";
 import { isAttempted, removeEntry, rewriteEntry, waitingBetween, type WaitingEntry } from "./store/rules.ts";
 import { readSurroundings } from "./surroundings.ts";
-import { DAY_US, HOUR_US, MINUTE_US, MS_US, SECOND_US } from "./time.ts";
+import { DAY_US, HOUR_US, MINUTE_US, MS_US, SECOND_US, sleep } from "./time.ts";
 
 /** How far back each poll reads again, for events that arrive late. */
 const OVERLAP_US = 15 * MINUTE_US;
@@ -401,10 +401,13 @@ export function createCollector(options: CollectorOptions): Collector {
         filledFromUs: filled.has(bucket.id) ? collectFromUs : undefined,
         newest: tail.newest && { startUs: tail.newest.startUs, endUs: endUsOf(tail.newest) },
       });
-      if (!reread) return;
-      setReread(db, row.id, nowMs);
-      pruneLedger(db, row.id, cursorUs - LEDGER_US, LEDGER_KEEP);
+      if (reread) setReread(db, row.id, nowMs);
     });
+    if (reread) {
+      while (db.transaction(() => pruneLedger(db, row.id, cursorUs - LEDGER_US, LEDGER_KEEP)) > 0) {
+        await sleep(0, { signal });
+      }
+    }
     return tally;
   }
 

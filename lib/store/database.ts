@@ -285,6 +285,11 @@ export class Database implements Disposable {
     }
   }
 
+  /** How many pages of the file hold nothing (4 KiB each). */
+  freePages(): number {
+    return this.get<{ freelist_count: number }>("PRAGMA freelist_count")!.freelist_count;
+  }
+
   /** Gives free pages back to the file system, at most `pages` of them (4 KiB each). */
   shrink(pages: number): void {
     this.#told("write", () => this.#db.exec(`PRAGMA incremental_vacuum(${Math.trunc(pages)})`));

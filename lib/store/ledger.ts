@@ -20,6 +20,9 @@ const COUNT_REVISION = "UPDATE bucket SET revisions = revisions + 1 WHERE id = ?
 const NEWEST = "SELECT max(start_us) AS startUs FROM ledger WHERE bucket_id = ? AND start_us <= ?";
 const NTH_NEWEST =
   "SELECT start_us AS startUs FROM ledger WHERE bucket_id = ? ORDER BY start_us DESC LIMIT 1 OFFSET ?";
+const OLDEST = "SELECT min(start_us) AS startUs FROM ledger WHERE bucket_id = ?";
+const NTH_OLDEST =
+  "SELECT start_us AS startUs FROM ledger WHERE bucket_id = ? ORDER BY start_us LIMIT 1 OFFSET ?";
 const PRUNE = "DELETE FROM ledger WHERE bucket_id = ? AND start_us < ?";
 
 /**
@@ -153,9 +156,23 @@ export function newestKnownStartUs(db: Database, bucketId: number, atUs: number)
 
 /**
  * Forgets the versions that start before `beforeUs`, but always keeps the newest `keep` of them: a clock that
- * jumped ahead and back must not make the agent forget the days that it will read again.
+ * jumped ahead and back must not make the agent forget the days that it will read again. After years were collected
+ * that is millions of them: about `most` are forgotten at a time, so that no write is a long one.
+ * @returns how many were forgotten; call again until it is none
  */
-export function pruneLedger(db: Database, bucketId: number, beforeUs: number, keep: number): number {
-  const nth = db.get<{ startUs: number }>(NTH_NEWEST, bucketId, keep)?.startUs;
-  return nth === undefined ? 0 : db.run(PRUNE, bucketId, Math.min(beforeUs, nth));
+export function pruneLedger(
+  db: Database,
+  bucketId: number,
+  beforeUs: number,
+  keep: number,
+  most = 20_000,
+): number {
+  const startUs = (sql: string, ...values: number[]) =>
+    db.get<{ startUs: number | null }>(sql, bucketId, ...values)?.startUs ?? undefined;
+  const oldestUs = startUs(OLDEST);
+  const nthUs = startUs(NTH_NEWEST, keep);
+  if (oldestUs === undefined || nthUs === undefined) return 0;
+  // Versions of one start go together, however many they are.
+  const sliceUs = Math.max(oldestUs + 1, startUs(NTH_OLDEST, most) ?? Infinity);
+  return db.run(PRUNE, bucketId, Math.min(beforeUs, nthUs, sliceUs));
 }

@@ -86,12 +86,18 @@ function heritageOf(path: string, cacheKey: Uint8Array | undefined): Inheritance
   }
 }
 
-/** Opens the cache and looks at the whole of it; returns the error where it is damaged. */
+/** Up to this size the whole cache is looked at when it is opened; a larger one would hold up the start. */
+const CHECK_MAX_BYTES = 32 * 1024 * 1024;
+
+/**
+ * Opens the cache and looks at the whole of it where that is quick; returns the error where it is damaged. In a larger
+ * one damage is found by the check that follows each day, or where SQLite or a checksum meets it.
+ */
 function openSound(path: string, options: OpenCacheOptions): Database | StoreError {
   let db: Database | undefined;
   try {
     db = openDatabase(path, options);
-    db.check();
+    if (db.usedBytes() <= CHECK_MAX_BYTES) db.check();
     return db;
   } catch (error) {
     db?.[Symbol.dispose]();

@@ -245,10 +245,13 @@ export function createAgent(options: AgentOptions): Agent {
         );
       } else repeats.recovered("stale");
       if (result.dead > 0) {
-        log.error("The server does not accept {dead} events: moved to the dead letters ({all} in all)", {
-          dead: result.dead,
-          all: deadLetterCount(db),
-        });
+        log.error(
+          "The server does not accept {dead} events: moved to the dead letters ({all} in all). See lifelog-agent dead-letters list",
+          {
+            dead: result.dead,
+            all: deadLetterCount(db),
+          },
+        );
       }
       return result;
     });

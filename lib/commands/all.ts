@@ -8,6 +8,7 @@ import { service } from "./service.ts";
 import { preview } from "./preview.ts";
 import { status } from "./status.ts";
 import { encryption } from "./encryption.ts";
+import { deadLetters } from "./dead_letters.ts";
 import { start } from "./start.ts";
 
 /** What the program does when no command is named: it is the agent. */
@@ -19,6 +20,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   doctor,
   preview,
   dashboard,
+  deadLetters,
   config,
   encryption,
   service,

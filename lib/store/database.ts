@@ -181,6 +181,10 @@ export const MIGRATIONS: readonly string[] = [
   CREATE TABLE attempt (seq INTEGER PRIMARY KEY) STRICT;
   CREATE TRIGGER attempt_over AFTER DELETE ON outbox BEGIN DELETE FROM attempt WHERE seq = old.seq; END;
   `,
+  `
+  -- A dead letter that goes back to the queue is judged again where the privacy rules changed meanwhile.
+  ALTER TABLE dead_letter ADD COLUMN rules INTEGER NOT NULL DEFAULT 0;
+  `,
 ];
 
 /** How many rows one statement inserts. */

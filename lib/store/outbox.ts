@@ -18,13 +18,15 @@ const PEEK =
 const DELETE = "DELETE FROM outbox WHERE seq = ?";
 const DELETE_MANY = "DELETE FROM outbox WHERE seq IN (SELECT value FROM json_each(?))";
 const WITHDRAW = "DELETE FROM outbox WHERE bucket_id = ? AND start_us = ? AND digest = ? AND duration = ?";
+const WITHDRAW_DEAD =
+  "DELETE FROM dead_letter WHERE bucket_id = ? AND start_us = ? AND digest = ? AND duration = ?";
 const FIND_VERSION =
   "SELECT seq FROM outbox WHERE bucket_id = ? AND start_us = ? AND digest = ? AND duration = ?";
 const DEPTH = "SELECT coalesce(sum(waiting), 0) AS events FROM bucket";
 const OLDEST = "SELECT cached_at_ms AS cachedAtMs, start_us AS startUs FROM outbox ORDER BY seq LIMIT 1";
 const BURY = `INSERT OR REPLACE INTO dead_letter
-    (seq, bucket_id, start_us, digest, duration, cached_at_ms, body, crc, status, reason, dead_at_ms)
-  SELECT seq, bucket_id, start_us, digest, duration, cached_at_ms, body, crc, ?, ?, ? FROM outbox WHERE seq = ?`;
+    (seq, bucket_id, start_us, digest, duration, cached_at_ms, body, crc, rules, status, reason, dead_at_ms)
+  SELECT seq, bucket_id, start_us, digest, duration, cached_at_ms, body, crc, rules, ?, ?, ? FROM outbox WHERE seq = ?`;
 const DEAD = "SELECT count(*) AS events FROM dead_letter";
 
 /**
@@ -147,10 +149,11 @@ export function removeFromOutbox(db: Database, entries: readonly OutboxEntry[]):
   db.transaction(() => db.run(DELETE_MANY, JSON.stringify(entries.map(({ seq }) => seq))));
 }
 
-/** Takes a version back that is still unsent; tells whether there was one. */
+/** Takes a version back that the server does not have, as it waits or was given up; tells whether there was one. */
 export function withdraw(db: Database, bucketId: number, version: Version): boolean {
   const tag = db.cipher.tag(bucketId, version);
-  return db.run(WITHDRAW, bucketId, version.startUs, tag, version.durationSeconds) > 0;
+  const key = [bucketId, version.startUs, tag, version.durationSeconds] as const;
+  return db.run(WITHDRAW, ...key) + db.run(WITHDRAW_DEAD, ...key) > 0;
 }
 
 /** Moves entries to the dead letters, with the server's status and reason, in one transaction. */

@@ -97,6 +97,16 @@ Deno.test("withdraw() takes the one version back and says whether it was there",
   assert.deepEqual(bodiesOf(db), ["a"]);
 });
 
+Deno.test("withdraw() takes back what was given up as well, for the server does not have it", () => {
+  using db = outbox(":memory:", ["a"]);
+  const { id } = ensureBucket(db, BUCKET);
+  const [entry] = peekOutbox(db, -1, 1, 100);
+  moveToDeadLetters(db, [{ seq: entry!.seq, status: 422, reason: "bad" }], 0);
+  assert.equal(withdraw(db, id, version(0)), true);
+  assert.equal(deadLetterCount(db), 0);
+  assert.equal(withdraw(db, id, version(0)), false);
+});
+
 Deno.test("moveToDeadLetters() keeps the text, the status and the reason, and frees the queue", () => {
   using db = outbox(":memory:", ["a", "b", "c"]);
   const [, second] = peekOutbox(db, -1, 2, 100);

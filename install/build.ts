@@ -5,6 +5,7 @@
 
 import { dirname, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { OTLP_VARIABLES } from "../lib/otlp/settings.ts";
 import { SETTINGS } from "../lib/config/settings.ts";
 import { cutProgram } from "./cut.ts";
 import { keptRuntime, runtimeFromNpm, type Target, TARGETS } from "./denort.ts";
@@ -28,6 +29,7 @@ const ENVIRONMENT = [
   "FORCE_COLOR",
   "CLICOLOR_FORCE",
   "TERM",
+  ...OTLP_VARIABLES,
 ];
 
 /**

@@ -4,6 +4,7 @@
  */
 
 import { join } from "node:path";
+import { programLock } from "./program_lock.ts";
 
 /** What the program is compiled from. */
 const SOURCES = ["main.ts", "deno.json", "deno.lock", "lib"];
@@ -26,6 +27,7 @@ export async function stage(options: StageOptions): Promise<void> {
   await Deno.remove(folder, { recursive: true }).catch(() => {});
   await Deno.mkdir(folder, { recursive: true });
   for (const source of SOURCES) await copy(join(root, source), join(folder, source));
+  await dropTestPackages(folder);
   await setTimes(folder, timeSeconds);
   const lock = JSON.parse(await Deno.readTextFile(join(root, "deno.lock")));
   for (const specifier of Object.keys(lock.npm ?? {})) {
@@ -35,6 +37,28 @@ export async function stage(options: StageOptions): Promise<void> {
       await setTimes(join(npmCache, registry.name, name, version), timeSeconds);
     }
   }
+}
+
+/** Leaves the packages out that only tests import. */
+async function dropTestPackages(folder: string): Promise<void> {
+  const [lockPath, importsPath] = [join(folder, "deno.lock"), join(folder, "lib", "imports.json")];
+  const read = async (path: string) => JSON.parse(await Deno.readTextFile(path));
+  const write = (path: string, value: unknown) =>
+    Deno.writeTextFile(path, `${JSON.stringify(value, null, 2)}\n`);
+  const map = await read(importsPath);
+  const { lock, imports } = programLock(await read(lockPath), map.imports, await modulesIn(folder));
+  await write(lockPath, lock);
+  await write(importsPath, { ...map, imports });
+}
+
+async function modulesIn(folder: string): Promise<string[]> {
+  const texts: string[] = [];
+  for await (const { name, isDirectory } of Deno.readDir(folder)) {
+    const path = join(folder, name);
+    if (isDirectory) texts.push(...await modulesIn(path));
+    else if (name.endsWith(".ts")) texts.push(await Deno.readTextFile(path));
+  }
+  return texts;
 }
 
 async function copy(from: string, to: string): Promise<void> {

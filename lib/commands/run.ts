@@ -17,6 +17,7 @@ import type {
 import { ExitCode } from "../exit_codes.ts";
 import { createRepeatGate } from "../log.ts";
 import { observedCollector, observedDeliverer, observedSink, type Observer } from "../observer.ts";
+import type { Env } from "../paths.ts";
 import type { Progress } from "../progress.ts";
 import { PRESET_WORDS } from "../filters/presets.ts";
 import { createRejudge } from "../rejudge.ts";
@@ -47,6 +48,7 @@ export interface RunOptions {
   /** Where collection shall begin, in microseconds since 1970. */
   readonly sinceUs?: number | undefined;
   readonly progress: Progress;
+  readonly env: Env;
   /** Aborted when the agent shall end. */
   readonly signal: AbortSignal;
 }

@@ -103,6 +103,7 @@ async function open(context: CommandContext): Promise<ExitCode> {
         once: options.once === true,
         sinceUs,
         progress,
+        env,
         signal: stop.signal,
       });
       note(() => noteStopped(db, Date.now()));

@@ -2,7 +2,7 @@ import type { Database } from "./database.ts";
 import { keyOf } from "./ledger.ts";
 
 const BUCKETS = "SELECT id, name, type, created FROM bucket ORDER BY name";
-const RECORDS = `SELECT start_us AS startUs, digest AS tag, duration AS durationSeconds, revised,
+const RECORDS = `SELECT start_us AS startUs, digest AS tag, duration AS durationSeconds, revised, dropped,
     EXISTS (SELECT 1 FROM outbox o WHERE o.bucket_id = l.bucket_id AND o.start_us = l.start_us
       AND o.digest = l.digest AND o.duration = l.duration) AS waiting,
     EXISTS (SELECT 1 FROM dead_letter d WHERE d.bucket_id = l.bucket_id AND d.start_us = l.start_us
@@ -10,8 +10,8 @@ const RECORDS = `SELECT start_us AS startUs, digest AS tag, duration AS duration
   FROM ledger l WHERE bucket_id = ? AND start_us >= ? AND start_us < ?
   ORDER BY start_us LIMIT ?`;
 
-/** What became of an event that was collected. */
-export type Fate = "delivered" | "waiting" | "dead";
+/** What became of an event that was collected; `kept` is what the privacy rules keep on the device. */
+export type Fate = "delivered" | "waiting" | "dead" | "kept";
 
 /** A version of an event that was collected, and what became of it. Holds nothing of its content. */
 export interface DeliveryRecord {
@@ -54,6 +54,7 @@ export function recordsBetween(
     tag: Uint8Array;
     durationSeconds: number;
     revised: number;
+    dropped: number;
     waiting: number;
     dead: number;
   };
@@ -61,7 +62,7 @@ export function recordsBetween(
     key: keyOf(row),
     startUs: row.startUs,
     durationSeconds: row.durationSeconds,
-    fate: row.waiting ? "waiting" : row.dead ? "dead" : "delivered",
+    fate: row.waiting ? "waiting" : row.dead ? "dead" : row.dropped ? "kept" : "delivered",
     revised: row.revised === 1,
   }));
 }

@@ -1,14 +1,12 @@
 import { getLogger } from "@logtape/logtape";
 import metadata from "../../deno.json" with { type: "json" };
-import type { Filter, Source } from "../event.ts";
+import type { Filter, Policy, Source } from "../event.ts";
 import { createRepeatGate } from "../log.ts";
-import type { Observer } from "../observer.ts";
-import { makeReport, type Report } from "../status/report.ts";
-import { judge, type Verdict, type VerdictOptions } from "../status/verdict.ts";
+import type { Metrics } from "../metrics.ts";
+import type { Look } from "../status/look.ts";
 import type { Database } from "../store/database.ts";
 import { deadLetterCount } from "../store/outbox.ts";
 import { addSample, samplesSince } from "../store/samples.ts";
-import { createMetrics } from "./metrics.ts";
 import { PAGE_FILES } from "./page_files.ts";
 import { startWebServer } from "./server.ts";
 import { createTimeline, localDay } from "./timeline.ts";
@@ -16,27 +14,28 @@ import { readOrCreateWebToken, webTokenFile } from "./token.ts";
 
 const SAMPLE_MS = 60_000;
 const HISTORY_MS = 48 * 3_600_000;
-/** How long one look at the cache is good for, in milliseconds, however many ask. */
-const LOOK_MS = 1_000;
 
 const log = getLogger(["lifelog-agent", "web"]);
 
 /** What {@link openWeb} needs. */
-export interface WebOptions extends VerdictOptions {
+export interface WebOptions {
   /** 0 for any port that is free. */
   readonly port: number;
   readonly db: Database;
   readonly source: Source;
   readonly filters: readonly Filter[];
+  readonly policy: Policy;
   readonly deviceId: string;
+  /** Whether an endpoint is set. */
+  readonly delivers: boolean;
+  readonly look: () => Look;
+  readonly metrics: Metrics;
   readonly now?: () => number;
 }
 
 /** Health, metrics and dashboard, at work. */
 export interface Web extends AsyncDisposable {
   readonly port: number;
-  /** To be told what the loops do. */
-  readonly observer: Observer;
 }
 
 /**
@@ -45,21 +44,10 @@ export interface Web extends AsyncDisposable {
  * @throws {Error} when the port cannot be had or the token cannot be kept
  */
 export function openWeb(options: WebOptions): Web {
-  const { port, db, source, filters, deviceId, now = Date.now } = options;
+  const { port, db, source, filters, policy, deviceId, delivers, look, metrics, now = Date.now } = options;
   const token = readOrCreateWebToken(webTokenFile(db.path));
   const repeats = createRepeatGate({ now });
-  const timeline = createTimeline({ db, source, filters, now });
-  let seen: { report: Report; verdict: Verdict } | undefined;
-
-  function look(): { report: Report; verdict: Verdict } {
-    const nowMs = now();
-    if (seen === undefined || Math.abs(nowMs - seen.report.atMs) > LOOK_MS) {
-      const report = makeReport({ cachePath: db.path, db, running: true, now });
-      seen = { report, verdict: judge(report, options) };
-    }
-    return seen;
-  }
-
+  const timeline = createTimeline({ db, source, filters, policy, now });
   function contain(error: unknown): void {
     const line = repeats.failed(
       "web",
@@ -68,7 +56,6 @@ export function openWeb(options: WebOptions): Web {
     if (line !== undefined) log.error("{line}", { line });
   }
 
-  const metrics = createMetrics({ version: metadata.version, look });
   const server = startWebServer({
     port,
     token,
@@ -81,9 +68,8 @@ export function openWeb(options: WebOptions): Web {
       version: metadata.version,
       deviceId,
       today: localDay(now()),
-      delivers: options.delivers,
+      delivers,
       deadLetters: { total: deadLetterCount(db), shown: [] },
-      privacy: { note: "", rows: [] },
     }),
     history() {
       const samples = samplesSince(db, now() - HISTORY_MS);
@@ -116,7 +102,6 @@ export function openWeb(options: WebOptions): Web {
   const timer = setInterval(sample, SAMPLE_MS);
   return {
     port: server.port,
-    observer: metrics.observer,
     async [Symbol.asyncDispose]() {
       clearInterval(timer);
       await server[Symbol.asyncDispose]();

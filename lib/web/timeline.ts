@@ -1,7 +1,7 @@
 import { digestOf } from "../encode.ts";
 import { SourceError } from "../errors.ts";
-import type { ActivityEvent, Bucket, BucketType, Filter, Source } from "../event.ts";
-import { coverage } from "../store/cursors.ts";
+import type { ActivityEvent, Bucket, BucketType, Filter, Policy, Source, Surroundings } from "../event.ts";
+import { coverage, type Interval } from "../store/cursors.ts";
 import type { Database } from "../store/database.ts";
 import { keyOf, tagged } from "../store/ledger.ts";
 import { type DeliveryRecord, type KnownBucket, knownBuckets, recordsBetween } from "../store/records.ts";
@@ -42,6 +42,16 @@ export interface TimelineEvent {
   readonly label: string;
   readonly title: string;
   readonly standing: Standing;
+  /** The privacy rules, as they are now, take something from it. */
+  readonly reduced: boolean;
+}
+
+/** What one privacy rule, or the filter of short events, makes of a day. */
+export interface RuleEffect {
+  readonly name: string;
+  /** Events that it keeps on the device, and those that it lets leave with less in them. */
+  readonly kept: number;
+  readonly reduced: number;
 }
 
 /** One bucket's day. */
@@ -66,6 +76,7 @@ export interface Timeline {
   readonly toMs: number;
   readonly atMs: number;
   readonly buckets: readonly TimelineBucket[];
+  readonly rules: readonly RuleEffect[];
 }
 
 /** What {@link createTimeline} needs. */
@@ -73,6 +84,7 @@ export interface TimelineOptions {
   readonly db: Database;
   readonly source: Source;
   readonly filters: readonly Filter[];
+  readonly policy: Policy;
   readonly now?: () => number;
 }
 
@@ -89,7 +101,7 @@ interface Held {
 export function createTimeline(
   options: TimelineOptions,
 ): (day: string | undefined, signal: AbortSignal) => Promise<Timeline | undefined> {
-  const { db, source, filters, now = Date.now } = options;
+  const { db, source, filters, policy, now = Date.now } = options;
   let held = new Map<string, Held>();
   let heldDay = "";
   let made: Timeline | undefined;
@@ -120,32 +132,50 @@ export function createTimeline(
       held = new Map();
       heldDay = day;
     }
-    const buckets: TimelineBucket[] = [];
-    for (const bucket of knownBuckets(db)) {
-      let fault: string | undefined;
+    const known = knownBuckets(db);
+    const faults = new Map<string, string>();
+    for (const bucket of known) {
       try {
         const toUs = Math.min(dayEndUs, nowUs + MINUTE_US);
         if (toUs > fromUs) held.set(bucket.id, await readBucket(bucket, fromUs, toUs, signal));
       } catch (error) {
         if (!(error instanceof SourceError)) throw error;
         // A bucket that was deleted stays known to the cache.
-        fault = error.status === 404 ? "ActivityWatch no longer has this bucket" : error.message;
-      }
-      const events = held.get(bucket.id)?.events ?? [];
-      const known = recordsBetween(db, bucket.rowId, fromUs, dayEndUs, MAX_EVENTS);
-      if (events.length > 0 || known.length > 0 || fault === undefined) {
-        buckets.push(compare(bucket, events, known, fault));
+        const gone = error.status === 404;
+        faults.set(bucket.id, gone ? "ActivityWatch no longer has this bucket" : error.message);
       }
     }
-    made = { day, fromMs: fromUs / MS_US, toMs: dayEndUs / MS_US, atMs: now(), buckets };
+    const buckets: TimelineBucket[] = [];
+    const effects = new Map<string, { kept: number; reduced: number }>();
+    for (const bucket of known) {
+      const events = held.get(bucket.id)?.events ?? [];
+      const fault = faults.get(bucket.id);
+      const records = recordsBetween(db, bucket.rowId, fromUs, dayEndUs, MAX_EVENTS);
+      if (events.length > 0 || records.length > 0 || fault === undefined) {
+        buckets.push(compare(bucket, events, records, surroundingsOf(bucket, known), fault, effects));
+      }
+    }
+    const rules = [...effects].map(([name, effect]) => ({ name, ...effect }));
+    made = { day, fromMs: fromUs / MS_US, toMs: dayEndUs / MS_US, atMs: now(), buckets, rules };
     return made;
+  }
+
+  /** What the policy wants to see beside a bucket's events. */
+  function surroundingsOf(bucket: KnownBucket, known: readonly KnownBucket[]): Surroundings {
+    const types: readonly string[] = policy.related(bucket.type as BucketType);
+    return policy.surround(
+      known.filter(({ type }) => types.includes(type))
+        .map((other) => ({ bucket: asBucket(other), events: held.get(other.id)?.events ?? [] })),
+    );
   }
 
   function compare(
     bucket: KnownBucket,
     events: readonly ActivityEvent[],
     known: readonly DeliveryRecord[],
+    around: Surroundings,
     fault: string | undefined,
+    effects: Map<string, { kept: number; reduced: number }>,
   ): TimelineBucket {
     const records = new Map(known.map((record) => [record.key, record]));
     const covered = coverage(db, bucket.rowId);
@@ -155,16 +185,26 @@ export function createTimeline(
       const key = keyOf(tagged(db, bucket.rowId, { ...event, digest: digestOf(event.data) }));
       const record = records.get(key);
       records.delete(key);
-      const standing = record?.fate ?? withoutRecord(event, bucket, covered);
+      const { left, rules } = judge(event, bucket, around);
+      for (const name of rules) {
+        const effect = effects.get(name) ?? { kept: 0, reduced: 0 };
+        effects.set(name, effect);
+        if (left === undefined) effect.kept++;
+        else effect.reduced++;
+      }
+      const standing = record?.fate ?? (left === undefined ? "kept" : withoutRecord(event, covered));
       count(standing);
       return {
         startMs: event.startUs / MS_US,
         durationSeconds: event.durationSeconds,
         ...wordsOf(event.data, bucket.type),
         standing,
+        reduced: left !== undefined && left !== event,
       };
     });
-    const gone = fault === undefined ? [...records.values()].filter(({ fate }) => fate !== "dead") : [];
+    const gone = fault === undefined
+      ? [...records.values()].filter(({ fate }) => fate === "delivered" || fate === "waiting")
+      : [];
     gone.forEach(() => count("gone"));
     return {
       id: bucket.id,
@@ -177,16 +217,15 @@ export function createTimeline(
     };
   }
 
-  function withoutRecord(
-    event: ActivityEvent,
-    bucket: KnownBucket,
-    covered: readonly { readonly fromUs: number; readonly toUs: number }[],
-  ): Standing {
-    const kept = filters.reduce<ActivityEvent | undefined>(
-      (e, filter) => e && filter(e, asBucket(bucket)),
-      event,
-    );
-    if (kept === undefined) return "kept";
+  function judge(event: ActivityEvent, bucket: KnownBucket, around: Surroundings) {
+    for (const filter of filters) {
+      if (filter(event, asBucket(bucket)) === undefined) return { left: undefined, rules: ["short events"] };
+    }
+    const { event: left, rules } = policy.judge(event, asBucket(bucket), around);
+    return { left, rules };
+  }
+
+  function withoutRecord(event: ActivityEvent, covered: readonly Interval[]): Standing {
     const { startUs } = event;
     if (covered.some(({ fromUs, toUs }) => startUs >= fromUs && startUs < toUs)) return "late";
     return covered.length > 0 && startUs < covered[0]!.fromUs ? "before" : "open";

@@ -1,29 +1,14 @@
 import assert from "node:assert/strict";
-import { CANARY, makeScene, NOW_MS, type Scene } from "./scene.ts";
-import { type Database } from "../../lib/store/database.ts";
+import { CANARY, makeScene, NOW_MS, type Scene, serveScene } from "./scene.ts";
+import { outboxDepth } from "../../lib/store/outbox.ts";
 import { addSample, samplesSince } from "../../lib/store/samples.ts";
-import { openWeb } from "../../lib/web/open.ts";
 import { readOrCreateWebToken, webTokenFile } from "../../lib/web/token.ts";
-
-function open(scene: Scene, db: Database = scene.db) {
-  return openWeb({
-    port: 0,
-    db,
-    source: scene.source,
-    filters: scene.filters,
-    deviceId: "laptop",
-    delivers: true,
-    collectionIntervalSeconds: 60,
-    sendIntervalSeconds: 300,
-    now: () => NOW_MS,
-  });
-}
 
 const tokenOf = ({ db }: Scene) => readOrCreateWebToken(webTokenFile(db.path));
 
 Deno.test("the server answers over its socket with health, metrics, page and figures", async () => {
   using scene = await makeScene();
-  await using web = open(scene);
+  await using web = serveScene(scene).web;
   const get = async (path: string) => {
     const headers = { authorization: `Bearer ${tokenOf(scene)}` };
     const response = await fetch(`http://127.0.0.1:${web.port}${path}`, { headers });
@@ -52,7 +37,7 @@ Deno.test("the server answers over its socket with health, metrics, page and fig
     assert.ok(text.length > 100, path);
   }
   const state = JSON.parse((await get("/board/state")).text);
-  assert.equal(state.report.outbox.events, 19);
+  assert.equal(state.report.outbox.events, outboxDepth(scene.db));
   assert.equal(state.verdict.level, "degraded");
   assert.ok(JSON.parse((await get("/board/history")).text).atMs.length > 2000);
   const timeline = (await get("/board/timeline")).text;
@@ -61,16 +46,18 @@ Deno.test("the server answers over its socket with health, metrics, page and fig
 
 Deno.test("the metrics are OpenMetrics, count what is told, and hold nothing of any event", async () => {
   using scene = await makeScene();
-  await using web = open(scene);
+  const served = serveScene(scene);
+  await using web = served.web;
+  const { observer } = served.metrics;
   const took = { fromMs: 0, toMs: 1500 };
   const bucket = { id: "b", type: "currentwindow", hostname: "h", created: "" } as const;
   const result = { cached: 7, filtered: 2, withdrawn: 1, revised: 0, unencodable: 0, pages: 1 };
-  web.observer.collected(bucket, result, took);
-  web.observer.collected(bucket, undefined, took);
-  web.observer.sent([{ seq: 1, body: CANARY }, { seq: 2, body: CANARY }], { kind: "delivered" }, took);
-  web.observer.sent([{ seq: 3, body: CANARY }], { kind: "retry", reason: CANARY }, took);
-  web.observer.drained({ delivered: 2, dead: 1, requests: 2 }, took);
-  web.observer.drained(undefined, took);
+  observer.collected(bucket, result, took);
+  observer.collected(bucket, undefined, took);
+  observer.sent([{ seq: 1, body: CANARY }, { seq: 2, body: CANARY }], { kind: "delivered" }, took);
+  observer.sent([{ seq: 3, body: CANARY }], { kind: "retry", reason: CANARY }, took);
+  observer.drained({ delivered: 2, dead: 1, requests: 2 }, took);
+  observer.drained(undefined, took);
   const response = await fetch(`http://127.0.0.1:${web.port}/metrics`, {
     headers: { authorization: `Bearer ${tokenOf(scene)}` },
   });
@@ -85,7 +72,7 @@ Deno.test("the metrics are OpenMetrics, count what is told, and hold nothing of 
       "lifelog_agent_dead_letter_events_total 1",
       'lifelog_agent_delivery_requests_total{outcome="retry"} 1',
       "lifelog_agent_delivery_request_duration_seconds_sum 3",
-      'lifelog_agent_outbox_events{bucket="aw-watcher-window_laptop"} 16',
+      'lifelog_agent_outbox_events{bucket="aw-watcher-afk_laptop"} 0',
       "lifelog_agent_dead_letters 3",
       'lifelog_agent_level{level="degraded"} 1',
     ]
@@ -106,26 +93,13 @@ Deno.test("the metrics are OpenMetrics, count what is told, and hold nothing of 
 
 Deno.test("a port that another has is said at the start and hurts nobody", async () => {
   using scene = await makeScene();
-  await using taken = open(scene);
-  assert.throws(
-    () =>
-      openWeb({
-        port: taken.port,
-        db: scene.db,
-        source: scene.source,
-        filters: [],
-        deviceId: "x",
-        delivers: false,
-        collectionIntervalSeconds: 60,
-        sendIntervalSeconds: 300,
-      }),
-    Deno.errors.AddrInUse,
-  );
+  await using taken = serveScene(scene).web;
+  assert.throws(() => serveScene(scene, { port: taken.port }), Deno.errors.AddrInUse);
 });
 
 Deno.test("the server listens on 127.0.0.1 and on no other address of the device", async () => {
   using scene = await makeScene();
-  await using web = open(scene);
+  await using web = serveScene(scene).web;
   await assert.rejects(() => fetch(`http://127.0.0.2:${web.port}/healthz`));
 });
 

@@ -1,18 +1,36 @@
 /** A working day in a cache of its own, in every state that the dashboard shows. The clock stands still at 15:40. */
 
+import assert from "node:assert/strict";
 import { join } from "node:path";
 import { createCollector } from "../../lib/collector.ts";
-import type { ActivityEvent, Bucket, BucketType, Source } from "../../lib/event.ts";
+import type {
+  ActivityEvent,
+  Bucket,
+  BucketType,
+  Filter,
+  OutboxEntry,
+  Policy,
+  RelatedSource,
+  Source,
+} from "../../lib/event.ts";
+import { createLook } from "../../lib/status/look.ts";
+import { createMetrics } from "../../lib/metrics.ts";
+import { openWeb } from "../../lib/web/open.ts";
+import { createPolicy } from "../../lib/filters/privacy.ts";
+import { readRules } from "../../lib/filters/rule.ts";
 import { minDuration } from "../../lib/filters/min_duration.ts";
 import { type Database, openDatabase } from "../../lib/store/database.ts";
 import { noteDelivered, noteFailure, noteOk, noteRead } from "../../lib/store/health.ts";
 import { setMeta } from "../../lib/store/meta.ts";
 import { moveToDeadLetters, peekOutbox, removeFromOutbox } from "../../lib/store/outbox.ts";
+import { adoptRules } from "../../lib/store/rules.ts";
 import { addSample } from "../../lib/store/samples.ts";
 import { MS_US } from "../../lib/time.ts";
 
 export const NOW_MS = new Date(2026, 2, 11, 15, 40).getTime();
 /** In titles and addresses alone: where it comes to stand in a log or in metrics, something leaks. */
+/** The number of the first rules of a new cache. */
+const RULES = 1;
 export const CANARY = "canary";
 
 const WORK: readonly [app: string, title: string, url: string][] = [
@@ -56,7 +74,7 @@ function event(fromMs: number, toMs: number, data: Record<string, unknown>): Act
 }
 
 /** A source that holds its events in memory. */
-export interface MemorySource extends Source {
+export interface MemorySource extends Source, RelatedSource {
   readonly events: Map<string, ActivityEvent[]>;
   /** How often pages were asked for. */
   reads: number;
@@ -76,6 +94,11 @@ export function memorySource(buckets: readonly Bucket[], events: Map<string, Act
       const inside = (events.get(id) ?? []).filter(({ startUs }) => startUs >= fromUs && startUs < toUs);
       yield { fromUs, toUs, events: inside };
     },
+    during({ id }, fromUs, toUs) {
+      const touches = ({ startUs, durationSeconds }: ActivityEvent) =>
+        startUs <= toUs && startUs + durationSeconds * 1e6 >= fromUs;
+      return Promise.resolve((events.get(id) ?? []).filter(touches));
+    },
     newestStartUs: ({ id }) => Promise.resolve(events.get(id)?.at(-1)?.startUs),
   };
 }
@@ -84,8 +107,14 @@ export function memorySource(buckets: readonly Bucket[], events: Map<string, Act
 export interface Scene extends Disposable {
   readonly db: Database;
   readonly source: MemorySource;
-  readonly filters: ReturnType<typeof minDuration>[];
+  readonly filters: readonly Filter[];
+  readonly policy: Policy;
   readonly folder: string;
+}
+
+/** All that waits, by whatever rules. */
+export function waitingIn(db: Database): OutboxEntry[] {
+  return peekOutbox(db, -1, 10_000, 1e9, RULES);
 }
 
 /**
@@ -115,25 +144,35 @@ export async function makeScene(): Promise<Scene> {
   ]);
   const source = memorySource(buckets, events);
   const filters = [minDuration(5)];
+  const policy = createPolicy({
+    preset: "full",
+    own: readRules([
+      { name: "mail stays here", app: "Thunderbird", action: "drop" },
+      { name: "no names of channels", app: "Slack", action: "redact" },
+    ], "scene"),
+    hashKey: () => new Uint8Array(32),
+  });
+  assert.equal(adoptRules(db, policy.fingerprint), RULES);
   setMeta(db, "collect_from_us", String(dayMs * MS_US));
   let clockMs = NOW_MS - 3_600_000;
   const collector = createCollector({
     db,
     source,
     filters,
+    privacy: { policy, rules: RULES, related: source },
     collectFromUs: dayMs * MS_US,
     now: () => clockMs,
     trustAge: true,
   });
-  for (const one of buckets) await collector.collect(one);
-  const entries = peekOutbox(db, -1, 10_000, 1e9);
-  const bad = entries.filter((_, i) => i % 40 === 25).map(({ seq }) => ({
+  for (const one of buckets) await collector.collect(one, { buckets });
+  const entries = waitingIn(db);
+  const bad = entries.filter((_, i) => [15, 35, 55].includes(i)).map(({ seq }) => ({
     seq,
     status: 422,
     reason: "data.title: String should have at most 512 characters",
   }));
   moveToDeadLetters(db, bad, clockMs);
-  removeFromOutbox(db, peekOutbox(db, -1, 10_000, 1e9));
+  removeFromOutbox(db, waitingIn(db));
   // One that was delivered is deleted in ActivityWatch, and is found gone at the next turn.
   const windows = events.get(buckets[2]!.id)!;
   windows.splice(
@@ -142,7 +181,9 @@ export async function makeScene(): Promise<Scene> {
     ),
     1,
   );
-  for (; clockMs <= NOW_MS; clockMs += 600_000) for (const one of buckets) await collector.collect(one);
+  for (; clockMs <= NOW_MS; clockMs += 600_000) {
+    for (const one of buckets) await collector.collect(one, { buckets });
+  }
   db.transaction(() => {
     noteRead(db, buckets.map(({ id }) => id), NOW_MS - 20_000);
     noteOk(db, "collection", NOW_MS - 20_000);
@@ -170,10 +211,28 @@ export async function makeScene(): Promise<Scene> {
     db,
     source,
     filters,
+    policy,
     folder,
     [Symbol.dispose]() {
       db[Symbol.dispose]();
       Deno.removeSync(folder, { recursive: true });
     },
+  };
+}
+
+/** Serves the scene on any port that is free. */
+export function serveScene(scene: Scene, options: { port?: number; now?: () => number } = {}) {
+  const { port = 0, now = () => NOW_MS } = options;
+  const look = createLook({
+    db: scene.db,
+    delivers: true,
+    collectionIntervalSeconds: 60,
+    sendIntervalSeconds: 300,
+    now,
+  });
+  const metrics = createMetrics({ version: "1.2.3", look });
+  return {
+    web: openWeb({ ...scene, port, deviceId: "laptop", delivers: true, look, metrics, now }),
+    metrics,
   };
 }

@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import { SourceError } from "../../lib/errors.ts";
-import { outboxDepth, peekOutbox, removeFromOutbox } from "../../lib/store/outbox.ts";
+import { outboxDepth, removeFromOutbox } from "../../lib/store/outbox.ts";
 import { createTimeline, localDay, type Timeline } from "../../lib/web/timeline.ts";
-import { makeScene, NOW_MS, type Scene } from "./scene.ts";
+import { makeScene, NOW_MS, type Scene, waitingIn } from "./scene.ts";
 
 const signal = new AbortController().signal;
 const WINDOW = "aw-watcher-window_laptop";
 
 function timelineOf(scene: Scene, now: () => number = () => NOW_MS) {
-  const look = createTimeline({ db: scene.db, source: scene.source, filters: scene.filters, now });
+  const look = createTimeline({ ...scene, now });
   return async (day: string | undefined, signal: AbortSignal) => {
     const timeline = await look(day, signal);
     assert.ok(timeline);
@@ -29,8 +29,9 @@ Deno.test("the timeline tells of each event of the day how it stands at the serv
   let delivered = 0;
   for (const { id, events, gone, counts } of timeline.buckets) {
     assert.equal(events.length, scene.source.events.get(id)!.length);
-    for (const { standing, durationSeconds } of events) {
-      if (standing === "kept") assert.ok(durationSeconds < 5);
+    for (const { standing, durationSeconds, label, reduced } of events) {
+      if (standing === "kept") assert.ok(durationSeconds < 5 || label === "Thunderbird");
+      assert.equal(reduced, standing !== "kept" && label === "Slack");
     }
     const sum = Object.values(counts).reduce((a, b) => a + b, 0);
     assert.equal(sum, events.length + gone.length);
@@ -43,6 +44,11 @@ Deno.test("the timeline tells of each event of the day how it stands at the serv
   assert.equal(all("gone"), 1);
   assert.equal(all("late"), 0);
   assert.ok(delivered > 50 && all("kept") > 5 && all("open") >= 1);
+  const effect = (name: string) => timeline.rules.find((rule) => rule.name.includes(name))!;
+  assert.deepEqual(timeline.rules.length, 3);
+  const kept = effect("short events").kept + effect("mail stays here").kept;
+  assert.equal(kept, all("kept"));
+  assert.ok(effect("mail stays here").kept > 0 && effect("no names of channels").reduced > 0);
 });
 
 Deno.test("what waits is delivered in the next look after the outbox was sent", async () => {
@@ -50,7 +56,7 @@ Deno.test("what waits is delivered in the next look after the outbox was sent", 
   let nowMs = NOW_MS;
   const look = timelineOf(scene, () => nowMs);
   const before = bucketOf(await look(undefined, signal), WINDOW).counts;
-  removeFromOutbox(scene.db, peekOutbox(scene.db, -1, 10_000, 1e9));
+  removeFromOutbox(scene.db, waitingIn(scene.db));
   assert.deepEqual(bucketOf(await look(undefined, signal), WINDOW).counts, before);
   nowMs += 16_000;
   const after = bucketOf(await look(undefined, signal), WINDOW).counts;
@@ -74,8 +80,7 @@ Deno.test("many pages that look at once read ActivityWatch once, and later only 
   const asked: number[] = [];
   const { source } = scene;
   const look = createTimeline({
-    db: scene.db,
-    filters: scene.filters,
+    ...scene,
     source: {
       ...source,
       pages(bucket, fromUs, toUs, options) {

@@ -50,7 +50,9 @@ function showBoard(loggedIn) {
     replace(byId("verdict"), "Logged out");
     // Nothing of what was recorded stays in a page that was logged out.
     lanes.clear();
-    for (const id of ["figures", "buckets", "dead", "privacy", "reasons", "footer"]) replace(byId(id));
+    for (const id of ["figures", "buckets", "dead", "privacy", "privacy-text", "reasons", "footer"]) {
+      replace(byId(id));
+    }
     byId("token").focus();
   }
 }
@@ -64,10 +66,12 @@ async function every(name, everyMs, work) {
 
 async function refresh() {
   try {
-    await every("state", STATE_MS, async () => showState(await ask("/board/state")));
+    await every("state", STATE_MS, async () => {
+      showState(await ask("/board/state"));
+      unanswered = 0;
+    });
     await every("timeline", TIMELINE_MS, showTimeline);
     await every("history", HISTORY_MS, async () => charts.show(await ask("/board/history")));
-    unanswered = 0;
   } catch (error) {
     if (error instanceof LoggedOut) {
       dueAt.clear();
@@ -84,7 +88,7 @@ async function refresh() {
 /** @param {any} state */
 function showState(state) {
   showBoard(true);
-  const { verdict, report, deadLetters, privacy, version, deviceId, delivers } = state;
+  const { verdict, report, deadLetters, version, deviceId, delivers } = state;
   const line = `${LEVELS[/** @type {keyof typeof LEVELS} */ (verdict.level)]} ${verdict.line}`;
   const pill = byId("verdict");
   pill.dataset.level = verdict.level;
@@ -101,7 +105,6 @@ function showState(state) {
   showFigures(report, delivers);
   showBuckets(report.buckets, report.atMs);
   showDeadLetters(deadLetters);
-  showPrivacy(privacy);
   replace(byId("footer"), `lifelog-agent ${version} · device ${deviceId} · cache ${report.cache.path}`);
   if (today !== state.today) {
     today = state.today;
@@ -216,11 +219,24 @@ function showDeadLetters({ total, shown }) {
   }
 }
 
-/** @param {{ note: string, rows: { name: string, count: number }[] }} privacy */
-function showPrivacy({ note, rows }) {
-  replace(byId("privacy-text"), note);
-  byId("privacy-scroll").hidden = rows.length === 0;
-  table("privacy", ["Rule", "#Events"], rows.map(({ name, count }) => [name, whole(count)]), "");
+/** @param {{ name: string, kept: number, reduced: number }[]} rules @param {string} shown */
+function showRules(rules, shown) {
+  const sum = (/** @type {"kept" | "reduced"} */ what) => rules.reduce((sum, rule) => sum + rule[what], 0);
+  replace(
+    byId("privacy-text"),
+    rules.length === 0
+      ? `On ${dayName(shown)} your rules take nothing from what leaves this device.`
+      : `On ${dayName(shown)} your rules, as they are now, keep ${
+        whole(sum("kept"))
+      } events here and take something from ${whole(sum("reduced"))} more.`,
+  );
+  byId("privacy-scroll").hidden = rules.length === 0;
+  table(
+    "privacy",
+    ["Rule", "#Events kept here", "#Events reduced"],
+    rules.map(({ name, kept, reduced }) => [name, whole(kept), whole(reduced)]),
+    "",
+  );
 }
 
 /**
@@ -260,6 +276,7 @@ async function showTimeline() {
     if (asked !== day) return;
     replace(byId("timeline-fault"));
     lanes.show(timeline);
+    showRules(timeline.rules, timeline.day);
   } catch (error) {
     if (error instanceof LoggedOut) throw error;
     replace(byId("timeline-fault"), "The timeline could not be read.");

@@ -217,13 +217,16 @@ function createLane() {
     canvas.setAttribute("aria-valuenow", String(Math.max(0, i)));
     if (event === undefined) {
       canvas.setAttribute("aria-valuetext", `${events.length} events; arrow keys go through them`);
-      replace(details, "");
+      replace(
+        details,
+        events.length === 0 ? "" : "Point at an event, or go through them with the arrow keys.",
+      );
       return;
     }
-    const { startMs, durationSeconds, label, title, standing } = event;
+    const { startMs, durationSeconds, label, title, standing, reduced } = event;
     const text = `${clock(startMs)}, ${span(durationSeconds * 1000)}: ${label || "(no name)"}${
       title ? ` — ${title}` : ""
-    } (${STANDINGS[standing]?.text})`;
+    } (${STANDINGS[standing]?.text}${reduced ? ", reduced by your rules" : ""})`;
     canvas.setAttribute("aria-valuetext", text);
     replace(details, text);
   }

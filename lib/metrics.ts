@@ -1,7 +1,7 @@
 import { Counter, Gauge, Histogram, type OpenMetricsContentType, Registry } from "prom-client";
-import type { Observer } from "../observer.ts";
-import type { Report } from "../status/report.ts";
-import type { Verdict } from "../status/verdict.ts";
+import type { Observer } from "./observer.ts";
+import type { Report } from "./status/report.ts";
+import type { Verdict } from "./status/verdict.ts";
 
 /** What {@link createMetrics} needs. */
 export interface MetricsOptions {
@@ -10,9 +10,24 @@ export interface MetricsOptions {
   readonly look: () => { readonly report: Report; readonly verdict: Verdict };
 }
 
+/** A metric as an object, with its values. */
+export interface MetricObject {
+  readonly name: string;
+  readonly help: string;
+  readonly type: "counter" | "gauge" | "histogram";
+  readonly values: readonly {
+    readonly value: number;
+    readonly labels: Readonly<Record<string, string>>;
+    /** For a histogram's parts: the metric's name with `_bucket`, `_sum` or `_count`. */
+    readonly metricName?: string;
+  }[];
+}
+
 /** The metrics, and who keeps their counters. */
 export interface Metrics {
   readonly observer: Observer;
+  /** All metrics as objects. */
+  readonly gather: () => Promise<MetricObject[]>;
   /** All metrics in the OpenMetrics text format. */
   readonly render: () => Promise<{ readonly type: string; readonly text: string }>;
 }
@@ -77,7 +92,7 @@ export function createMetrics({ version, look }: MetricsOptions): Metrics {
     requests.inc({ outcome }, 0);
   }
 
-  function gather(): void {
+  function update(): void {
     const { report, verdict } = look();
     const set = (metric: Gauge, value: number | undefined, divisor = 1) => {
       if (value === undefined) metric.remove();
@@ -121,8 +136,13 @@ export function createMetrics({ version, look }: MetricsOptions): Metrics {
       },
       drained: (result) => buried.inc(result?.dead ?? 0),
     },
+    async gather() {
+      update();
+      // Its types name a kind by a number, its values by their names.
+      return (await registry.getMetricsAsJSON()) as unknown as MetricObject[];
+    },
     async render() {
-      gather();
+      update();
       return { type: registry.contentType, text: await registry.metrics() };
     },
   };

@@ -10,7 +10,7 @@ import type {
   Surroundings,
 } from "./event.ts";
 import { judgeWaiting } from "./judgement.ts";
-import { settledCount } from "./settle.ts";
+import { newestPassed, settledCount } from "./settle.ts";
 import {
   type BucketRow,
   cover,
@@ -25,13 +25,12 @@ import type { Database } from "./store/database.ts";
 import {
   addVersion,
   addVersions,
+  countRevision,
   dropVersion,
   forgetVersion,
-  isKnown,
   keyOf,
   type KnownVersion,
   markRevised,
-  newestKnownStartUs,
   openVersion,
   pruneLedger,
   tagged,
@@ -57,11 +56,13 @@ const LEDGER_KEEP = 20_000;
  * to stand in it.
  */
 const MAX_EMPTY_US = REREAD_US;
+/** How far past now each poll reads. */
+const AHEAD_US = HOUR_US;
 /** Where the clock stands before all that was ever collected, how far back from it collection begins. */
 const CLOCK_MARGIN_US = HOUR_US;
 /** Past this distance one cheap look tells whether there is anything new before the way there is read. */
 const PROBE_US = DAY_US;
-/** How long the newest event of a bucket must have been seen unchanged before it is taken for final. */
+/** How long an event that is final by its age alone must have been seen unchanged before it is taken. */
 const CONFIRM_MS = 30_000;
 
 /** What one pass over a bucket did. */
@@ -144,90 +145,89 @@ export function createCollector(options: CollectorOptions): Collector {
   } = options;
   const settleUs = settleSeconds * SECOND_US;
   const confirmMs = Math.min(CONFIRM_MS, settleSeconds * 1000);
-  /** The newest events as they were first seen, by bucket. */
-  const seen = new Map<string, { signature: string; sinceMs: number }>();
-  /** Buckets with a gap that has been filled, or could not be filled yet because its end still grows. */
+  /** Events that are final by their age alone, and since when they were seen as they are, by bucket. */
+  const seen = new Map<number, ReadonlyMap<string, number>>();
+  /** Starts that were seen when they lay in the future, by bucket. */
+  const ahead = new Map<number, Set<number>>();
+  /** Buckets in their epoch with a gap that has been filled, or could not be filled yet because its end still grows. */
   const filled = new Set<string>();
 
-  /** Tells whether the newest events of a bucket have stood unchanged for long enough. */
-  function isConfirmed(bucket: Bucket, page: Page, last: ActivityEvent): boolean {
-    const group = page.events.filter(({ startUs }) => startUs === last.startUs);
-    const signature = JSON.stringify(group);
-    const first = seen.get(bucket.id);
-    if (first?.signature !== signature) {
-      seen.set(bucket.id, { signature, sinceMs: monotonicMs() });
-      return confirmMs === 0;
-    }
-    return monotonicMs() - first.sinceMs >= confirmMs;
-  }
-
   /** Counts how many events at the front of a page are final. */
-  async function finalCount(
+  function finalCount(
     bucket: Bucket,
-    row: BucketRow,
+    entries: readonly Entry[],
+    known: Known,
     page: Page,
     range: Range,
-    signal: AbortSignal | undefined,
-  ): Promise<number> {
+  ): number {
+    const { events } = page;
     const nowUs = now() * MS_US;
-    const newestStartUs = newestKnownStartUs(db, row.id, nowUs) ?? -Infinity;
-    const count = settledCount(page.events, { nowUs, settleUs, newestStartUs });
-    const last = page.events[count - 1];
-    // What may be the newest event of the bucket is final by its age: that alone is not always enough.
-    const byAge = last !== undefined && count === page.events.length && last.startUs >= newestStartUs;
-    if (!byAge || trustAge || isKnown(db, row.id, versionOf(last))) return count;
-    if (page.toUs < range.toUs) {
-      range.newestUs ??= await source.newestStartUs(bucket, signal ? { signal } : {}) ?? -Infinity;
-      if (range.newestUs > last.startUs) {
-        if (range.newestUs <= nowUs) return count;
-        // An event of the future hides the newest of the past.
-        if (last.startUs + last.durationSeconds * SECOND_US < nowUs - DAY_US) return count;
-      }
-    }
-    if (isConfirmed(bucket, page, last)) return count;
-    return page.events.findIndex(({ startUs }) => startUs === last.startUs);
+    const isLast = page.toUs >= range.toUs;
+    for (const { startUs } of events) if (startUs > nowUs) range.ahead.add(startUs);
+    const passedUs = newestPassed(events, nowUs, range.ahead);
+    // At the end of all that there is the page shows by itself what is newest.
+    const newestStartUs = isLast && range.isTail ? passedUs : Math.max(passedUs, range.newestUs);
+    const settled = settledCount(events, { nowUs, settleUs, newestStartUs });
+    const open = entries.slice(0, settled).findIndex(({ event, key }) => {
+      const isLate = event.startUs < range.coveredUs;
+      if (!isLate && event.startUs < newestStartUs) return false;
+      // Final by its age alone, which is not always enough: after a sleep or an outage a watcher's last heartbeats
+      // arrive with the past as their time. And what comes to stand behind events that were there before it may be
+      // written by a watcher whose clock was put back, with no newer event to tell when it is done.
+      if (known.has(key)) return false;
+      if (isLate && applyFilters(event, bucket) === undefined) return false;
+      if (isLate && endUsOf(event) > nowUs - settleUs) return true;
+      // An event of the future hides what is the newest of the past.
+      if (!isLate && !isLast && range.isHidden && endUsOf(event) < nowUs - DAY_US) return false;
+      return !isConfirmed(range, key);
+    });
+    if (open === -1) return settled;
+    if (events[open]!.startUs < range.coveredUs) range.hasOpenLate = true;
+    // Events with one start are told apart by their data alone: they become final together.
+    return events.findIndex(({ startUs }) => startUs === events[open]!.startUs);
+  }
+
+  /** Tells whether an event has stood unchanged for long enough. */
+  function isConfirmed({ sightings }: Range, key: string): boolean {
+    const sinceMs = sightings.before.get(key) ?? monotonicMs();
+    sightings.now.set(key, sinceMs);
+    return trustAge || monotonicMs() - sinceMs >= confirmMs;
+  }
+
+  function applyFilters(event: ActivityEvent, bucket: Bucket): ActivityEvent | undefined {
+    return filters.reduce<ActivityEvent | undefined>((e, filter) => e && filter(e, bucket), event);
   }
 
   /**
-   * Looks up what is known of the first `count` events of a page, and reads what the privacy rules go by beside them.
-   * They are fewer where the other buckets are not yet known up to an event's end: it waits for them as long as it
+   * Reads what the privacy rules go by beside the final events of a page. They are fewer where the other buckets are not yet known up to an event's end: it waits for them as long as it
    * would for its own settling.
    */
   async function prepare(
     bucket: Bucket,
     row: BucketRow,
+    entries: readonly Entry[],
+    known: Known,
     page: Page,
-    count: number,
     buckets: readonly Bucket[] | undefined,
     signal: AbortSignal | undefined,
   ): Promise<Prepared> {
-    const versions = page.events.slice(0, count).map((event) => tagged(db, row.id, versionOf(event)));
-    const known = versionsBetween(db, row.id, page.fromUs, finalEndUs(page, count));
-    const prepared = { count, versions, known };
-    if (privacy === undefined) return prepared;
+    if (privacy === undefined) return { entries };
     const { policy, related } = privacy;
-    if (policy.related(bucket.type).length === 0) return { ...prepared, around: policy.surround([]) };
+    if (policy.related(bucket.type).length === 0) return { entries, around: policy.surround([]) };
     if (buckets === undefined) {
       throw new TypeError("The privacy rules go by other buckets, and they were not given");
     }
     const nowUs = now() * MS_US;
-    const waiting = waitingKeys(bucket, row, page, count);
-    const keys = versions.map(keyOf);
+    const waiting = waitingKeys(bucket, row, page, entries.length);
     // What was judged and has left is not judged again.
-    const open = page.events.filter((_, i) => i < count && (!known.has(keys[i]!) || waiting.has(keys[i]!)));
+    const open = entries.filter(({ key }) => !known.has(key) || waiting.has(key)).map(({ event }) => event);
     const around = await readSurroundings(bucket, open, { policy, related, buckets, nowUs, signal });
-    const early = page.events.findIndex((event, i) =>
-      i < count && !known.has(keys[i]!) && endUsOf(event) > nowUs - settleUs &&
-      !policy.isReady(event, bucket, around)
+    const early = entries.find(({ event, key }) =>
+      !known.has(key) && endUsOf(event) > nowUs - settleUs && !policy.isReady(event, bucket, around)
     );
-    if (early === -1) return { ...prepared, around };
-    const ready = page.events.findIndex(({ startUs }) => startUs === page.events[early]!.startUs);
-    return {
-      count: ready,
-      versions: versions.slice(0, ready),
-      known: versionsBetween(db, row.id, page.fromUs, finalEndUs(page, ready)),
-      around,
-    };
+    if (early === undefined) return { entries, around };
+    const ready = entries.findIndex(({ event }) => event.startUs === early.event.startUs);
+    return { entries: entries.slice(0, ready), around };
   }
 
   /** What of a page waits to be sent, where it may have to be judged again: other buckets' events come late, too. */
@@ -262,22 +262,22 @@ export function createCollector(options: CollectorOptions): Collector {
   function commit(
     bucket: Bucket,
     row: BucketRow,
+    { entries, around }: Prepared,
+    known: Known,
     page: Page,
-    prepared: Prepared,
     range: Range,
     tally: Tally,
   ): void {
-    const { count, versions, known, around } = prepared;
+    const count = entries.length;
+    const endUs = finalEndUs(page, count);
     db.transaction(() => {
       const waiting = waitingKeys(bucket, row, page, count);
       const present = new Set<string>();
       const fresh: { version: TaggedVersion; body: string }[] = [];
-      for (const [index, event] of page.events.slice(0, count).entries()) {
-        const version = versions[index]!;
-        const key = keyOf(version);
+      for (const { event, version, key } of entries) {
         const again = present.has(key);
         present.add(key);
-        const kept = filters.reduce<typeof event | undefined>((e, filter) => e && filter(e, bucket), event);
+        const kept = applyFilters(event, bucket);
         if (kept === undefined) {
           tally.filtered++;
           continue;
@@ -315,14 +315,18 @@ export function createCollector(options: CollectorOptions): Collector {
       addAllToOutbox(db, row.id, fresh, now(), privacy?.rules);
       // What was cached from here before and is no longer in ActivityWatch.
       for (const [key, before] of known) {
-        if (before.epoch !== row.epoch || before.revised || before.dropped || present.has(key)) continue;
+        if (before.startUs >= endUs || present.has(key)) continue;
+        if (before.epoch !== row.epoch || before.revised || before.dropped) continue;
         const version = openVersion(db, row.id, before);
         if (version === undefined) continue;
-        if (withdraw(db, row.id, version)) {
-          forgetVersion(db, row.id, version);
+        const found = withdraw(db, row.id, version);
+        if (found === undefined) markRevised(db, row.id, version);
+        // Should it come back, it is new again: whether the server has it is not known for certain.
+        else forgetVersion(db, row.id, version);
+        if (found === "unsent") {
           tally.withdrawn++;
         } else {
-          markRevised(db, row.id, version);
+          if (found === "sent") countRevision(db, row.id);
           tally.revised++;
         }
       }
@@ -343,16 +347,42 @@ export function createCollector(options: CollectorOptions): Collector {
     buckets: readonly Bucket[] | undefined,
     signal: AbortSignal | undefined,
   ): Promise<boolean> {
-    for await (const page of source.pages(bucket, range.fromUs, range.toUs, signal ? { signal } : {})) {
-      tally.pages++;
-      const final = await finalCount(bucket, row, page, range, signal);
-      const prepared = await prepare(bucket, row, page, final, buckets, signal);
-      commit(bucket, row, page, prepared, range, tally);
-      onPage?.(bucket, page, tally);
-      if (prepared.count < page.events.length) return false;
-      signal?.throwIfAborted();
+    let fromUs = range.fromUs;
+    reread: for (;;) {
+      for await (const page of source.pages(bucket, fromUs, range.toUs, signal ? { signal } : {})) {
+        tally.pages++;
+        // Read once, before anything is added: this alone tells what is new on the page.
+        const known = versionsBetween(db, row.id, page.fromUs, page.toUs);
+        const entries = page.events.map((event) => {
+          const version = tagged(db, row.id, versionOf(event));
+          return { event, version, key: keyOf(version) };
+        });
+        const count = finalCount(bucket, entries, known, page, range);
+        if (count < entries.length && page.toUs < range.toUs && !range.isLookedAhead) {
+          // What stands after the page may show that its last event is final. It must be known before the page is
+          // read: an event may grow until its successor comes.
+          await lookAhead(bucket, range, signal);
+          fromUs = page.fromUs;
+          continue reread;
+        }
+        const final = entries.slice(0, count);
+        const prepared = await prepare(bucket, row, final, known, page, buckets, signal);
+        commit(bucket, row, prepared, known, page, range, tally);
+        onPage?.(bucket, page, tally);
+        if (prepared.entries.length < entries.length) return false;
+        signal?.throwIfAborted();
+      }
+      return true;
     }
-    return true;
+  }
+
+  /** Asks for the newest event of the whole bucket. */
+  async function lookAhead(bucket: Bucket, range: Range, signal: AbortSignal | undefined): Promise<void> {
+    const nowUs = now() * MS_US;
+    const newestUs = await source.newestStartUs(bucket, signal ? { signal } : {}) ?? -Infinity;
+    range.isLookedAhead = true;
+    range.isHidden = newestUs > nowUs;
+    if (newestUs <= nowUs) range.newestUs = Math.max(range.newestUs, newestUs);
   }
 
   async function collect(
@@ -368,13 +398,23 @@ export function createCollector(options: CollectorOptions): Collector {
 
     // 1. The past that a lowered start, a break-off or a jump of the clock left out. First, so that events come
     //    in the order of their time and the newest is judged with all the others known.
+    const sightings = { before: seen.get(row.id) ?? new Map(), now: new Map<string, number>() };
+    ahead.set(row.id, new Set([...ahead.get(row.id) ?? []].filter((startUs) => startUs > nowUs - DAY_US)));
+    const common = { sightings, ahead: ahead.get(row.id)! };
+    const fill = `${row.id} ${row.epoch}`;
     const reread = nowMs - row.rereadAtMs >= REREAD_EVERY_MS || nowMs < row.rereadAtMs;
-    if (reread || !filled.has(bucket.id)) {
+    if (reread || !filled.has(fill)) {
       let done = true;
       for (const gap of gaps(known, { fromUs: collectFromUs, toUs: active.fromUs })) {
         // Before all that is covered nothing new will come to stand; a hole inside it may yet be filled.
         const leading = known[0]!.fromUs >= gap.toUs;
-        const range = rangeOf(bucket, gap, leading ? undefined : gap.fromUs);
+        const range = rangeOf(bucket, gap, {
+          sparse: !leading,
+          cursorUs: gap.fromUs,
+          // What is covered ends with an event.
+          newestUs: active.toUs > active.fromUs && active.toUs <= nowUs ? active.toUs - 1 : -Infinity,
+          ...common,
+        });
         if (range.fromUs >= range.toUs) continue;
         if (!await readRange(bucket, row, range, tally, buckets, signal)) {
           done = false;
@@ -382,26 +422,35 @@ export function createCollector(options: CollectorOptions): Collector {
           db.transaction(() => cover(db, row.id, { fromUs: range.cursorUs, toUs: gap.toUs }));
         }
       }
-      if (done) filled.add(bucket.id);
+      if (done) filled.add(fill);
     }
 
     // 2. The overlap and what is new.
     const cursorUs = Math.min(active.toUs, nowUs);
     const fromUs = Math.max(active.fromUs, cursorUs - (reread ? REREAD_US : OVERLAP_US));
     const next = known.find((interval) => interval.fromUs > active.toUs);
-    let toUs = Math.min(nowUs, next?.fromUs ?? Infinity);
+    // A little into the future, so that what stands there is known before its time comes.
+    let toUs = Math.min(nowUs + AHEAD_US, next?.fromUs ?? Infinity);
     if (toUs - cursorUs > PROBE_US) {
       const newestUs = await source.newestStartUs(bucket, signal ? { signal } : {});
       if (newestUs === undefined || newestUs < cursorUs) toUs = cursorUs;
     }
-    const tail = rangeOf(bucket, { fromUs, toUs }, cursorUs);
+    const tail = rangeOf(bucket, { fromUs, toUs }, {
+      sparse: true,
+      cursorUs,
+      isTail: toUs > cursorUs,
+      coveredUs: cursorUs,
+      ...common,
+    });
     if (tail.fromUs < tail.toUs) await readRange(bucket, row, tail, tally, buckets, signal);
+    seen.set(row.id, sightings.now);
     db.transaction(() => {
       notePass(db, row.id, {
-        filledFromUs: filled.has(bucket.id) ? collectFromUs : undefined,
+        filledFromUs: filled.has(fill) ? collectFromUs : undefined,
         newest: tail.newest && { startUs: tail.newest.startUs, endUs: endUsOf(tail.newest) },
       });
-      if (reread) setReread(db, row.id, nowMs);
+      // What came late and may not be taken yet is looked for again at the next turn.
+      if (reread && !tail.hasOpenLate) setReread(db, row.id, nowMs);
     });
     if (reread) {
       while (db.transaction(() => pruneLedger(db, row.id, cursorUs - LEDGER_US, LEDGER_KEEP)) > 0) {
@@ -414,27 +463,46 @@ export function createCollector(options: CollectorOptions): Collector {
   return { collect };
 }
 
-/** What {@link Collector} knows of a page before it is committed. */
+/** What of a page can be committed. */
 interface Prepared {
-  /** How many events at its front are final and can be judged. */
-  readonly count: number;
-  readonly versions: readonly TaggedVersion[];
-  /** What was known of it before anything is added: this alone tells what is new. */
-  readonly known: ReadonlyMap<string, KnownVersion>;
-  /** Absent where there are no privacy rules. */
+  /** The events at its front that are final and can be judged. */
+  readonly entries: readonly Entry[];
+  /** What stands beside them in other buckets; absent where there are no privacy rules. */
   readonly around?: Surroundings;
 }
 
 type Tally = { -readonly [K in keyof CollectResult]: CollectResult[K] };
 
+type Known = ReadonlyMap<string, KnownVersion>;
+
+/** An event of a page, with what tells it from all others. */
+interface Entry {
+  readonly event: ActivityEvent;
+  readonly version: TaggedVersion;
+  readonly key: string;
+}
+
 /** A stretch to read, and how far it has got. */
 interface Range extends Interval {
   /** Empty stretches stay uncovered when nothing follows them: events may still come to stand there. */
   readonly sparse: boolean;
+  /** Reaches to now and past it. */
+  readonly isTail: boolean;
+  /** Up to here events were read at an earlier pass: what is new there came late. */
+  readonly coveredUs: number;
+  /** When events were first seen as they are: at the passes before, and at this one. */
+  readonly sightings: { readonly before: ReadonlyMap<string, number>; readonly now: Map<string, number> };
+  /** Starts that were seen when they lay in the future. */
+  readonly ahead: Set<number>;
   /** Where the final events so far end. */
   cursorUs: number;
-  /** The newest start of the whole bucket, once it was asked for. */
-  newestUs?: number;
+  /** The newest start of the bucket that is known from elsewhere and has passed. */
+  newestUs: number;
+  isLookedAhead?: boolean;
+  /** The newest of the bucket has a time in the future, and hides what is the newest of the past. */
+  isHidden?: boolean;
+  /** An event came late and is not final yet. */
+  hasOpenLate?: boolean;
   /** The newest event that was read, final or not. */
   newest?: ActivityEvent;
 }
@@ -443,13 +511,19 @@ function endUsOf({ startUs, durationSeconds }: ActivityEvent): number {
   return Math.round(startUs + Math.max(0, durationSeconds) * SECOND_US);
 }
 
-function rangeOf(bucket: Bucket, { fromUs, toUs }: Interval, cursorUs: number | undefined): Range {
+function rangeOf(
+  bucket: Bucket,
+  { fromUs, toUs }: Interval,
+  rest: Pick<Range, "sparse" | "cursorUs" | "sightings" | "ahead"> & Partial<Range>,
+): Range {
   const { firstEventUs = -Infinity } = bucket;
   return {
+    isTail: false,
+    coveredUs: -Infinity,
+    newestUs: -Infinity,
+    ...rest,
     fromUs: Math.max(fromUs, firstEventUs - DAY_US),
     toUs,
-    sparse: cursorUs !== undefined,
-    cursorUs: cursorUs ?? fromUs,
   };
 }
 

@@ -6,7 +6,7 @@ export interface SettleOptions {
   readonly nowUs: number;
   /** How long after its end the newest event may still grow, in microseconds. */
   readonly settleUs: number;
-  /** The newest start in the bucket that is known from elsewhere, if any. */
+  /** The newest start in the bucket that has passed. Default: that of the events. */
   readonly newestStartUs?: number | undefined;
 }
 
@@ -27,16 +27,26 @@ export interface SettleOptions {
  * ```
  */
 export function settledCount(events: readonly ActivityEvent[], options: SettleOptions): number {
-  const { nowUs, settleUs, newestStartUs = -Infinity } = options;
-  const newest = events.reduce(
-    (newest, { startUs }) => startUs <= nowUs ? Math.max(newest, startUs) : newest,
-    newestStartUs,
-  );
+  const { nowUs, settleUs, newestStartUs = newestPassed(events, nowUs) } = options;
   const open = events.findIndex(({ startUs, durationSeconds }) =>
     startUs > nowUs ||
-    (startUs >= newest && startUs + durationSeconds * SECOND_US > nowUs - settleUs)
+    (startUs >= newestStartUs && startUs + durationSeconds * SECOND_US > nowUs - settleUs)
   );
   if (open === -1) return events.length;
   // Events with one start are told apart by their data alone: they become final together.
   return events.findIndex(({ startUs }) => startUs === events[open]!.startUs);
+}
+
+/**
+ * The newest start that has passed, of events in order of their start; `-Infinity` where there is none.
+ *
+ * @param ahead starts that were seen when they lay in the future: what a wrong clock wrote there is no newer than the
+ *   others, also when its time has come
+ */
+export function newestPassed(
+  events: readonly ActivityEvent[],
+  nowUs: number,
+  ahead: ReadonlySet<number> = new Set(),
+): number {
+  return events.findLast(({ startUs }) => startUs <= nowUs && !ahead.has(startUs))?.startUs ?? -Infinity;
 }

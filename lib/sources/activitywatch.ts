@@ -20,7 +20,7 @@ const MAX_WINDOW_US = 7 * DAY_US;
 /**
  * How far before a window it is asked from. 1 ms would do for whole events (both servers cut at the edge), but
  * aw-server (Python) leaves out an event whose end lies before the start that is asked for: one of negative
- * duration just inside the window. Small windows, made for crowded times, keep to their own length.
+ * duration just inside the window. Windows that were made small for crowded times keep to their own length.
  */
 const LEAD_US = HOUR_US;
 const LONG_WINDOW_US = 15 * MINUTE_US;
@@ -28,6 +28,8 @@ const MIN_LEAP_US = 4 * MAX_WINDOW_US;
 /** Past this many rows, or this long an answer, the next window is half as long; well below them, twice. */
 const MANY_ROWS = 4000;
 const SLOW_ANSWER_MS = 1000;
+/** With no more rows than this an answer is not slow because of them: a shorter window would be as slow. */
+const FEW_ROWS = 200;
 /** How often a page is read anew when its events change between the list and the look at one of them. */
 const MAX_REREADS = 5;
 
@@ -199,10 +201,10 @@ export function activityWatchSource(options: ActivityWatchOptions = {}): Source 
     bucket: Bucket,
     fromUs: number,
     toUs: number,
+    leadUs: number,
     signal: AbortSignal | undefined,
   ): Promise<Page> {
     const base = `/buckets/${encodeURIComponent(bucket.id)}/events`;
-    const leadUs = toUs - fromUs < LONG_WINDOW_US ? Math.max(MS_US, toUs - fromUs) : LEAD_US;
     const query = `start=${toIsoMs(fromUs - leadUs)}&end=${toIsoMs(toUs + MS_US - 1)}`;
     reread: for (let attempt = 0; attempt < MAX_REREADS; attempt++) {
       const rows = await read(`${base}?${query}`, EventsSchema, signal);
@@ -253,7 +255,7 @@ export function activityWatchSource(options: ActivityWatchOptions = {}): Source 
           next = { fromUs: at, toUs: farUs, events: [] };
           leapUs *= 2;
         } else {
-          next = await page(bucket, at, end, signal);
+          next = await page(bucket, at, end, windowUs < LONG_WINDOW_US ? windowUs : LEAD_US, signal);
           leapUs = MIN_LEAP_US;
         }
       } catch (error) {
@@ -265,9 +267,10 @@ export function activityWatchSource(options: ActivityWatchOptions = {}): Source 
       const tookMs = monotonicMs() - beganMs;
       yield next;
       at = next.toUs;
-      if (next.events.length > MANY_ROWS || tookMs > SLOW_ANSWER_MS) {
+      const rows = next.events.length;
+      if (rows > MANY_ROWS || (tookMs > SLOW_ANSWER_MS && rows > FEW_ROWS)) {
         windowUs = Math.max(MIN_WINDOW_US, windowUs / 2);
-      } else if (next.events.length < MANY_ROWS / 2 && tookMs < SLOW_ANSWER_MS / 4) {
+      } else if (rows <= FEW_ROWS || (rows < MANY_ROWS / 2 && tookMs < SLOW_ANSWER_MS / 4)) {
         windowUs = Math.min(MAX_WINDOW_US, windowUs * 2);
       }
       if (at < toUs) await pause(tookMs, { signal });

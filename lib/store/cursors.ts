@@ -3,7 +3,8 @@ import type { Database } from "./database.ts";
 
 const FIND = "SELECT id, created, epoch, reread_at_ms FROM bucket WHERE name = ?";
 const ADD = "INSERT INTO bucket (name, type, created) VALUES (?, ?, ?)";
-const RENEW = "UPDATE bucket SET created = ?, epoch = epoch + 1 WHERE id = ?";
+const RENEW = "UPDATE bucket SET created = ?, epoch = epoch + 1, reread_at_ms = 0 WHERE id = ?";
+const UNCOVER = "DELETE FROM coverage WHERE bucket_id = ?";
 const REREAD = "UPDATE bucket SET reread_at_ms = ? WHERE id = ?";
 const PASSED = `UPDATE bucket SET filled_from_us = coalesce(?, filled_from_us),
   newest_start_us = coalesce(?, newest_start_us), newest_end_us = coalesce(?, newest_end_us) WHERE id = ?`;
@@ -34,7 +35,8 @@ export interface Interval {
 
 /**
  * Finds or makes the row of a bucket. One that was deleted and made anew on the server (its `created` is
- * another) gets a new epoch: what is missing in it now was not deleted by its user.
+ * another) gets a new epoch: what is missing in it now was not deleted by its user, and all of it is read anew, for
+ * it may have been filled with another past.
  */
 export function ensureBucket(db: Database, bucket: Bucket): BucketRow {
   const find = () =>
@@ -44,7 +46,11 @@ export function ensureBucket(db: Database, bucket: Bucket): BucketRow {
     db.run(ADD, bucket.id, bucket.type, bucket.created);
     row = find()!;
   } else if (row.created !== bucket.created) {
-    db.run(RENEW, bucket.created, row.id);
+    const { id } = row;
+    db.transaction(() => {
+      db.run(RENEW, bucket.created, id);
+      db.run(UNCOVER, id);
+    });
     row = find()!;
   }
   return { id: row.id, epoch: row.epoch, rereadAtMs: row.reread_at_ms };

@@ -145,8 +145,13 @@ export function forgetVersion(db: Database, bucketId: number, version: Version):
 export function markRevised(db: Database, bucketId: number, version: Version): void {
   const tag = db.cipher.tag(bucketId, version);
   if (db.run(REVISED, bucketId, version.startUs, tag, version.durationSeconds) > 0) {
-    db.run(COUNT_REVISION, bucketId);
+    countRevision(db, bucketId);
   }
+}
+
+/** Counts that ActivityWatch changed or deleted an event that the server has, or may have. */
+export function countRevision(db: Database, bucketId: number): void {
+  db.run(COUNT_REVISION, bucketId);
 }
 
 /** The newest start at or before `atUs`, or `undefined` when nothing is known. */

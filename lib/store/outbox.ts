@@ -4,6 +4,7 @@ import type { OutboxEntry } from "../event.ts";
 import type { Stored } from "./cipher.ts";
 import { corruption, type Database } from "./database.ts";
 import { tagged, type TaggedVersion, type Version } from "./ledger.ts";
+import { isAttempted } from "./rules.ts";
 
 const ADD_MANY =
   "INSERT INTO outbox (bucket_id, start_us, digest, duration, cached_at_ms, rules, body, crc) VALUES";
@@ -17,7 +18,6 @@ const PEEK =
   "SELECT seq, bucket_id AS bucketId, body, crc, rules FROM outbox WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?";
 const DELETE = "DELETE FROM outbox WHERE seq = ?";
 const DELETE_MANY = "DELETE FROM outbox WHERE seq IN (SELECT value FROM json_each(?))";
-const WITHDRAW = "DELETE FROM outbox WHERE bucket_id = ? AND start_us = ? AND digest = ? AND duration = ?";
 const WITHDRAW_DEAD =
   "DELETE FROM dead_letter WHERE bucket_id = ? AND start_us = ? AND digest = ? AND duration = ?";
 const FIND_VERSION =
@@ -149,11 +149,19 @@ export function removeFromOutbox(db: Database, entries: readonly OutboxEntry[]):
   db.transaction(() => db.run(DELETE_MANY, JSON.stringify(entries.map(({ seq }) => seq))));
 }
 
-/** Takes a version back that the server does not have, as it waits or was given up; tells whether there was one. */
-export function withdraw(db: Database, bucketId: number, version: Version): boolean {
+/**
+ * Takes a version back that waits or was given up; tells whether it was never sent, or may be at the server already
+ * (its request is under way, or its answer was lost). `undefined` when there was none.
+ */
+export function withdraw(db: Database, bucketId: number, version: Version): "unsent" | "sent" | undefined {
   const tag = db.cipher.tag(bucketId, version);
   const key = [bucketId, version.startUs, tag, version.durationSeconds] as const;
-  return db.run(WITHDRAW, ...key) + db.run(WITHDRAW_DEAD, ...key) > 0;
+  const isDead = db.run(WITHDRAW_DEAD, ...key) > 0;
+  const waiting = db.get<{ seq: number }>(FIND_VERSION, ...key);
+  if (waiting === undefined) return isDead ? "unsent" : undefined;
+  const attempted = isAttempted(db, waiting.seq);
+  db.run(DELETE, waiting.seq);
+  return attempted ? "sent" : "unsent";
 }
 
 /** Moves entries to the dead letters, with the server's status and reason, in one transaction. */

@@ -1,6 +1,6 @@
 /** Holds what the LifeLog server has against what ActivityWatch has, without a line of the agent's own code. */
 
-import type { ExportedBucket } from "./aw_server.ts";
+import type { ExportedBucket, ExportedEvent } from "./aw_server.ts";
 
 /** An event as the LifeLog server stored it. */
 export interface StoredLifeLogEvent {
@@ -44,6 +44,24 @@ const WIRE: Record<string, { type: string; fields: (data: Record<string, unknown
 };
 
 /**
+ * An event of ActivityWatch as the server will know it, without its duration; `undefined` where it has no form
+ * there. Equal to {@link storedIdentity} of what the server has of it.
+ */
+export function wireIdentity(bucketType: string, { timestamp, data }: ExportedEvent): string | undefined {
+  const wire = WIRE[bucketType];
+  if (wire === undefined || typeof data !== "object" || data === null || Array.isArray(data)) {
+    return undefined;
+  }
+  const fields = wire.fields(data as Record<string, unknown>).map((field) => field ?? null);
+  return JSON.stringify([wire.type, timeOf(timestamp), ...fields]);
+}
+
+/** An event of the server without its duration. */
+export function storedIdentity({ timestamp, type, data }: StoredLifeLogEvent): string {
+  return JSON.stringify([type, timeOf(timestamp), data.app, data.title, data.url]);
+}
+
+/**
  * Compares the server's events with ActivityWatch's export. Events that are the same in the server's form
  * (start, duration, app, title and url) are one event there, and so here.
  */
@@ -55,22 +73,20 @@ export function compare(
   const { minDurationSeconds, skipped = [], without = () => false } = expectation;
   const expected = new Map<string, Set<number>>();
   for (const bucket of truth) {
-    const wire = WIRE[bucket.type];
-    if (wire === undefined || skipped.includes(bucket.id)) continue;
+    if (skipped.includes(bucket.id)) continue;
     bucket.events.forEach((event, index) => {
-      const { data, duration } = event;
-      if (typeof data !== "object" || data === null || Array.isArray(data)) return;
+      const { duration } = event;
+      const identity = wireIdentity(bucket.type, event);
+      if (identity === undefined) return;
       if (minDurationSeconds > 0 && bucket.type !== "afkstatus" && duration < minDurationSeconds) return;
       if (without(bucket, index)) return;
-      const fields = wire.fields(data as Record<string, unknown>).map((field) => field ?? null);
-      const identity = JSON.stringify([wire.type, timeOf(event.timestamp), ...fields]);
       expected.set(identity, (expected.get(identity) ?? new Set()).add(duration));
     });
   }
   const received = new Map<string, number[]>();
-  for (const { timestamp, type, data } of stored) {
-    const identity = JSON.stringify([type, timeOf(timestamp), data.app, data.title, data.url]);
-    received.set(identity, [...received.get(identity) ?? [], data.duration_seconds as number]);
+  for (const event of stored) {
+    const identity = storedIdentity(event);
+    received.set(identity, [...received.get(identity) ?? [], event.data.duration_seconds as number]);
   }
   let lost = 0, repeated = 0, wrong = 0, unexpected = 0;
   const examples: string[] = [];

@@ -91,9 +91,9 @@ Deno.test("a place in the queue is never used again, also after a restart", asyn
 Deno.test("withdraw() takes the one version back and says whether it was there", () => {
   using db = outbox(":memory:", ["a", "b"]);
   const { id } = ensureBucket(db, BUCKET);
-  assert.equal(withdraw(db, id, { ...version(1), durationSeconds: 99 }), false);
-  assert.equal(withdraw(db, id, version(1)), true);
-  assert.equal(withdraw(db, id, version(1)), false);
+  assert.equal(withdraw(db, id, { ...version(1), durationSeconds: 99 }), undefined);
+  assert.equal(withdraw(db, id, version(1)), "unsent");
+  assert.equal(withdraw(db, id, version(1)), undefined);
   assert.deepEqual(bodiesOf(db), ["a"]);
 });
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { digestOf } from "../../lib/encode.ts";
 import { ensureBucket } from "../../lib/store/cursors.ts";
+import { noteAttempt } from "../../lib/store/rules.ts";
 import { type Database, openDatabase } from "../../lib/store/database.ts";
 import { tagged } from "../../lib/store/ledger.ts";
 import {
@@ -102,9 +103,25 @@ Deno.test("withdraw() takes back what was given up as well, for the server does 
   const { id } = ensureBucket(db, BUCKET);
   const [entry] = peekOutbox(db, -1, 1, 100);
   moveToDeadLetters(db, [{ seq: entry!.seq, status: 422, reason: "bad" }], 0);
-  assert.equal(withdraw(db, id, version(0)), true);
+  assert.equal(withdraw(db, id, version(0)), "unsent");
   assert.equal(deadLetterCount(db), 0);
-  assert.equal(withdraw(db, id, version(0)), false);
+  assert.equal(withdraw(db, id, version(0)), undefined);
+});
+
+Deno.test("withdraw() tells what may be at the server already, also after a restart", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    {
+      using db = outbox(`${folder}/cache.sqlite`, ["a", "b", "c"]);
+      noteAttempt(db, peekOutbox(db, -1, 2, 100));
+    }
+    using db = openDatabase(`${folder}/cache.sqlite`);
+    const { id } = ensureBucket(db, BUCKET);
+    assert.deepEqual([1, 2].map((n) => withdraw(db, id, version(n))), ["sent", "unsent"]);
+    assert.deepEqual(bodiesOf(db), ["a"]);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
 });
 
 Deno.test("moveToDeadLetters() keeps the text, the status and the reason, and frees the queue", () => {

@@ -73,7 +73,7 @@ function event(fromMs: number, toMs: number, data: Record<string, unknown>): Act
   return { startUs: fromMs * MS_US, durationSeconds: (toMs - fromMs) / 1000, data };
 }
 
-/** A source that holds its events in memory. */
+/** A source that holds its events in memory, and shows those that have begun by `now`. */
 export interface MemorySource extends Source, RelatedSource {
   readonly events: Map<string, ActivityEvent[]>;
   /** How often pages were asked for. */
@@ -81,7 +81,11 @@ export interface MemorySource extends Source, RelatedSource {
   fails: Error | undefined;
 }
 
-export function memorySource(buckets: readonly Bucket[], events: Map<string, ActivityEvent[]>): MemorySource {
+export function memorySource(
+  buckets: readonly Bucket[],
+  events: Map<string, ActivityEvent[]>,
+  now: () => number = () => Infinity,
+): MemorySource {
   return {
     events,
     reads: 0,
@@ -91,7 +95,9 @@ export function memorySource(buckets: readonly Bucket[], events: Map<string, Act
       this.reads++;
       if (this.fails !== undefined) throw this.fails;
       await Promise.resolve();
-      const inside = (events.get(id) ?? []).filter(({ startUs }) => startUs >= fromUs && startUs < toUs);
+      const inside = (events.get(id) ?? []).filter(({ startUs }) =>
+        startUs >= fromUs && startUs < Math.min(toUs, now() * MS_US)
+      );
       yield { fromUs, toUs, events: inside };
     },
     during({ id }, fromUs, toUs) {
@@ -142,7 +148,8 @@ export async function makeScene(): Promise<Scene> {
     [buckets[1]!.id, day.get("web")!],
     [buckets[2]!.id, day.get("window")!],
   ]);
-  const source = memorySource(buckets, events);
+  let clockMs = NOW_MS - 3_600_000;
+  const source = memorySource(buckets, events, () => clockMs);
   const filters = [minDuration(5)];
   const policy = createPolicy({
     preset: "full",
@@ -154,7 +161,6 @@ export async function makeScene(): Promise<Scene> {
   });
   assert.equal(adoptRules(db, policy.fingerprint), RULES);
   setMeta(db, "collect_from_us", String(dayMs * MS_US));
-  let clockMs = NOW_MS - 3_600_000;
   const collector = createCollector({
     db,
     source,

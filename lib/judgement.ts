@@ -27,6 +27,9 @@ export function judgeWaiting(
   const { body, attempted } = entry;
   const encoded = encodeBy(policy, event, bucket, around);
   if (encoded === body) return { kind: "same" };
+  // The Python daemon's text of an event is spelled otherwise: it stays, for the server goes by the text.
+  const shown = eventOfBody(body);
+  if (encoded !== undefined && shown && encodeEvent(shown, bucket.type) === encoded) return { kind: "same" };
   if (attempted) {
     // What was sent may be sent again the same to the byte, if the rules find nothing to take from it.
     const sent = decodeBody(body);

@@ -4,6 +4,7 @@ import { config } from "./config.ts";
 import type { CommandSpec } from "./command.ts";
 import { doctor } from "./doctor.ts";
 import { dashboard } from "./dashboard.ts";
+import { migrate } from "./migrate.ts";
 import { service } from "./service.ts";
 import { preview } from "./preview.ts";
 import { status } from "./status.ts";
@@ -24,6 +25,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   config,
   encryption,
   service,
+  migrate,
   completion,
   man,
 ];

@@ -18,10 +18,12 @@ import { ExitCode } from "../exit_codes.ts";
 import { createRepeatGate } from "../log.ts";
 import { observedCollector, observedDeliverer, observedSink, type Observer } from "../observer.ts";
 import type { Env } from "../paths.ts";
+import { takenOverFilter } from "../filters/taken_over.ts";
 import type { Progress } from "../progress.ts";
 import { PRESET_WORDS } from "../filters/presets.ts";
 import { createRejudge } from "../rejudge.ts";
 import { splayOf } from "../schedule.ts";
+import { takenOver } from "../store/daemon_cache.ts";
 import type { Database } from "../store/database.ts";
 import { noteClock, noteDelivered, noteFailure, noteOk, readHealth } from "../store/health.ts";
 import { createMarkKeeper } from "../store/mark.ts";
@@ -105,10 +107,11 @@ function assemble(options: RunOptions, observer: Observer | undefined): Agent {
   const collectFromUs = collectFrom(db, options.sinceUs, Date.now());
   const mark = createMarkKeeper(db);
   mark.begin();
+  const had = takenOver(db);
   const collector = createCollector({
     db,
     source,
-    filters,
+    filters: had === undefined ? filters : [takenOverFilter(had), ...filters],
     privacy,
     collectFromUs,
     settleSeconds: settings.settleSeconds,

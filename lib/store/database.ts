@@ -397,6 +397,7 @@ export function openDatabase(path: string, options: OpenDatabaseOptions = {}): D
   let db: DatabaseSync | undefined;
   try {
     db = new DatabaseSync(path, { timeout: busyTimeoutMs });
+    refuseForeign(db, path, migrations.length);
     // Takes effect in a new file only, before its first table.
     db.exec("PRAGMA auto_vacuum = INCREMENTAL");
     db.exec("PRAGMA journal_mode = WAL");
@@ -405,7 +406,7 @@ export function openDatabase(path: string, options: OpenDatabaseOptions = {}): D
     // Without it a row that is replaced would be counted as added and not as taken away.
     db.exec("PRAGMA recursive_triggers = ON");
     db.exec("PRAGMA journal_size_limit = 4194304");
-    migrate(db, path, migrations);
+    migrate(db, migrations);
     const encrypted =
       db.prepare("SELECT 1 FROM meta WHERE name = 'encryption' AND value <> 'off'").get() !== undefined;
     return new Database(db, path, encrypted ? LOCKED : PLAIN);
@@ -415,6 +416,25 @@ export function openDatabase(path: string, options: OpenDatabaseOptions = {}): D
     } catch { /* the first error is the one that matters */ }
     if (error instanceof StoreError) throw error;
     throw storeError("open", path, error instanceof Error ? error : new Error(String(error)));
+  }
+}
+
+/**
+ * Opens a database that another program made, to read it.
+ * @throws {StoreError} when there is none or it cannot be read
+ */
+export function openForeign(path: string): Database {
+  let db: DatabaseSync | undefined;
+  try {
+    db = new DatabaseSync(path, { readOnly: true, timeout: 5000 });
+    db.prepare("SELECT count(*) FROM sqlite_schema").get();
+    return new Database(db, path, LOCKED);
+  } catch (error) {
+    db?.close();
+    throw new StoreError(`Cannot read "${path}": ${error instanceof Error ? error.message : error}`, {
+      cause: error,
+      hint: "Check that it is a SQLite database that you may read",
+    });
   }
 }
 
@@ -453,18 +473,40 @@ export function openDatabaseReadOnly(path: string, options: OpenDatabaseOptions 
   }
 }
 
-function migrate(db: DatabaseSync, path: string, migrations: readonly string[]): void {
+/**
+ * Refuses, before anything is written, a cache of a newer version, and a database with tables and without a version:
+ * another program made it, and the two would work on one file.
+ */
+function refuseForeign(db: DatabaseSync, path: string, newest: number): void {
+  const version = Number(db.prepare("PRAGMA user_version").get()?.user_version ?? 0);
+  if (version > newest) {
+    throw new StoreError(
+      `Cannot open the cache "${path}" as it is of version ${version} and this agent knows up to ${newest}`,
+      { hint: "Run the newer lifelog-agent that wrote it, or move the file away to begin a new one" },
+    );
+  }
+  if (version > 0) return;
+  const tables = db.prepare("SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'").all();
+  if (tables.length === 0) return;
+  const daemon = tables.some(({ name }) => name === "event_cache");
+  throw new StoreError(
+    `Cannot open the cache "${path}" as it is ${
+      daemon ? "the Python daemon's" : "another program's database"
+    }`,
+    {
+      hint: daemon
+        ? "Stop the Python daemon, then run lifelog-agent migrate: it takes over what was not sent"
+        : "Name another file by LOCAL_CACHE_DB_PATH",
+    },
+  );
+}
+
+function migrate(db: DatabaseSync, migrations: readonly string[]): void {
   const version = () => Number(db.prepare("PRAGMA user_version").get()?.user_version ?? 0);
   if (version() === migrations.length) return;
   db.exec("BEGIN IMMEDIATE");
   try {
     const from = version();
-    if (from > migrations.length) {
-      throw new StoreError(
-        `Cannot open the cache "${path}" as it is of version ${from} and this agent knows up to ${migrations.length}`,
-        { hint: "Run the newer lifelog-agent that wrote it, or move the file away to begin a new one" },
-      );
-    }
     for (const step of migrations.slice(from)) db.exec(step);
     db.exec(`PRAGMA user_version = ${migrations.length}`);
     db.exec("COMMIT");

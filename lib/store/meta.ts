@@ -8,6 +8,8 @@ const SET =
 export type MetaName =
   /** Where collection begins, in microseconds since 1970; only ever lowered. */
   | "collect_from_us"
+  /** Up to which start events are the Python daemon's, by kind, see `daemon_cache.ts`. */
+  | "taken_over"
   /** Whether the cache is encrypted, or on its way there, see `encryption.ts`. */
   | "encryption"
   /** The privacy rules in force, see `rules.ts`. */

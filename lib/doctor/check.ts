@@ -1,4 +1,4 @@
-import { type Colour, paint } from "../status/words.ts";
+import { type Colour, paint, wrap } from "../status/words.ts";
 
 /** What one look came to. */
 export interface Check {
@@ -28,6 +28,6 @@ const COLOURS: Record<Check["level"], Colour> = { ok: "green", warn: "yellow", f
 
 /** Writes a check in a line, and its mend in another. */
 export function renderCheck({ level, message, mend }: Check, colors: boolean): string {
-  const line = `${paint(level.padEnd(4), COLOURS[level], colors)}  ${message}`;
-  return mend === undefined ? line : `${line}\n        ${mend}`;
+  const line = `${paint(level.padEnd(4), COLOURS[level], colors)}  ${wrap(message, 6, 6)}`;
+  return mend === undefined ? line : `${line}\n        ${wrap(mend, 8, 8)}`;
 }

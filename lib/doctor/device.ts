@@ -1,8 +1,8 @@
 import { statfsSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import type { LoadedSettings } from "../config/load.ts";
 import { SETTINGS } from "../config/settings.ts";
-import type { Env } from "../paths.ts";
+import { type Env, serviceFile } from "../paths.ts";
 import type { Report } from "../status/report.ts";
 import { formatBytes, formatSpan } from "../status/words.ts";
 import { type Check, fail, ok, warn } from "./check.ts";
@@ -54,34 +54,29 @@ function checkAgent({ running, agent, atMs }: Report): Check {
   );
 }
 
-/** Where the installation puts what starts the agent at log-in, by platform. */
-export function serviceFiles(env: Env, os: typeof Deno.build.os): string[] {
-  const home = env(os === "windows" ? "USERPROFILE" : "HOME") ?? "";
-  switch (os) {
-    case "darwin":
-      return [join(home, "Library/LaunchAgents/net.lifelog.agent.plist")];
-    case "windows":
-      return [];
-    default: {
-      const config = env("XDG_CONFIG_HOME") || join(home, ".config");
-      return [
-        join(config, "systemd/user/lifelog-agent.service"),
-        "/etc/systemd/user/lifelog-agent.service",
-        "/usr/lib/systemd/user/lifelog-agent.service",
-      ];
-    }
-  }
-}
+/** Where a package puts the unit, for all users. */
+const PACKAGED_UNIT = "/usr/lib/systemd/user/lifelog-agent.service";
 
 function checkService({ env, os = Deno.build.os }: DeviceOptions): Check {
-  const file = serviceFiles(env, os).find(exists);
-  return file === undefined
-    ? warn(
+  const own = serviceFile({ env, os });
+  const file = [own, ...(os === "linux" ? [PACKAGED_UNIT] : [])].find((path) => exists(path));
+  if (file === undefined) {
+    return warn(
       "service",
       "Nothing is known to start the agent when you log in",
       "Install the service: lifelog-agent service install",
-    )
-    : ok("service", `The agent is started by ${file}`);
+    );
+  }
+  const wants = join("default.target.wants", basename(file));
+  const enabled = os !== "linux" ||
+    [join(dirname(own), wants), join("/etc/systemd/user", wants)].some((path) =>
+      exists(path, Deno.lstatSync)
+    );
+  return enabled ? ok("service", `The agent is started at login by ${file}`) : warn(
+    "service",
+    `The service is defined in ${file} but does not start at login`,
+    "systemctl --user enable --now lifelog-agent",
+  );
 }
 
 function* checkFiles({ report, os = Deno.build.os }: DeviceOptions): Iterable<Check> {
@@ -165,9 +160,10 @@ function nearestFolder(path: string): string {
   return exists(path) || dirname(path) === path ? path : nearestFolder(dirname(path));
 }
 
-function exists(path: string): boolean {
+/** By `lstatSync` a link counts whatever it leads to: systemd's may lead to a place that only it sees. */
+function exists(path: string, stat = Deno.statSync): boolean {
   try {
-    Deno.statSync(path);
+    stat(path);
     return true;
   } catch (error) {
     return !(error instanceof Deno.errors.NotFound);

@@ -1,6 +1,15 @@
 import type { BucketReport, Report } from "./report.ts";
 import type { Level, Verdict } from "./verdict.ts";
-import { type Colour, formatBytes, formatNumber, formatSpan, formatTime, paint, table } from "./words.ts";
+import {
+  type Colour,
+  formatBytes,
+  formatNumber,
+  formatSpan,
+  formatTime,
+  paint,
+  table,
+  wrap,
+} from "./words.ts";
 
 /** What {@link renderStatus} needs beside the report and the verdict. */
 export interface RenderOptions {
@@ -18,12 +27,14 @@ const COLOURS: Record<Level, Colour> = { well: "green", degraded: "yellow", fail
 /** Writes a report for a person, in lines of less than 80 columns but for paths and the server's own words. */
 export function renderStatus(report: Report, verdict: Verdict, options: RenderOptions): string {
   const { level, findings } = verdict;
-  const mark = (level: Level) => paint(level.toUpperCase(), COLOURS[level], options.colors);
+  const said = (level: Level, text: string) =>
+    wrap(`${level.toUpperCase()}  ${text}`, 4)
+      .replace(level.toUpperCase(), (word) => paint(word, COLOURS[level], options.colors));
   const head = findings.length === 0
-    ? [`${mark(level)}  ${verdict.line}`]
+    ? [said(level, verdict.line)]
     : findings.flatMap(({ level, message, hint }) => [
-      `${mark(level)}  ${message}`,
-      ...(hint === undefined ? [] : [`    ${hint}`]),
+      said(level, message),
+      ...(hint === undefined ? [] : [`    ${wrap(hint, 4, 4)}`]),
     ]);
   if (!report.cache.exists) return [...head, "", `Cache  ${report.cache.path}: there is none`].join("\n");
   const blocks = [head.join("\n"), table(facts(report, options))];
@@ -173,6 +184,13 @@ export function statusJson(report: Report, verdict: Verdict, options: { delivers
       bytes: cache.bytes,
       problem: cache.problem?.message ?? null,
       quarantined: cache.quarantined,
+      loss: cache.loss === undefined ? null : {
+        at: iso(cache.loss.atMs),
+        finding: cache.loss.finding,
+        copy: cache.loss.copy ?? null,
+        collected_again_from: iso(Math.floor(cache.loss.againFromUs / 1000)),
+        salvaged: cache.loss.salvaged,
+      },
     },
   };
 }

@@ -4,6 +4,7 @@ import { isLocked } from "../lock.ts";
 import { bucketStates, coverage } from "../store/cursors.ts";
 import { type Database, openDatabaseReadOnly } from "../store/database.ts";
 import { getMeta } from "../store/meta.ts";
+import type { CacheLoss } from "../store/recover.ts";
 import { deadLetterCount, oldestWaiting } from "../store/outbox.ts";
 import { type AgentNote, type Health, readAgent, readHealth } from "../store/health.ts";
 
@@ -47,6 +48,8 @@ export interface Report {
     readonly bytes: number;
     /** Damaged caches that were put aside. */
     readonly quarantined: readonly string[];
+    /** What happened when it was last found damaged or gone. */
+    readonly loss?: CacheLoss | undefined;
   };
   readonly collecting: Health & {
     /** Where collection begins: the first run, or what `--since` said. */
@@ -101,10 +104,16 @@ export function makeReport(options: ReportOptions): Report {
   if (!cache.exists) return empty;
   try {
     const running = options.running ?? isLocked(`${cachePath}.lock`);
-    if (options.db !== undefined) return { ...empty, running, ...read(options.db, empty.atMs) };
+    const look = (db: Database): Report => ({
+      ...empty,
+      running,
+      cache: { ...cache, loss: readLoss(db) },
+      ...read(db, empty.atMs),
+    });
+    if (options.db !== undefined) return look(options.db);
     try {
       using db = openDatabaseReadOnly(cachePath);
-      return { ...empty, running, ...read(db, empty.atMs) };
+      return look(db);
     } catch (error) {
       return { ...empty, running, cache: { ...cache, problem: problemOf(error) } };
     }
@@ -149,6 +158,11 @@ function read(db: Database, atMs: number) {
   };
 }
 
+function readLoss(db: Database): CacheLoss | undefined {
+  const text = getMeta(db, "cache_loss");
+  return text === undefined ? undefined : JSON.parse(text);
+}
+
 function toMs(timeUs: number | null | undefined): number | undefined {
   return timeUs === null || timeUs === undefined ? undefined : Math.floor(timeUs / 1000);
 }
@@ -179,7 +193,7 @@ function sizeOf(path: string): number {
 
 function quarantined(cachePath: string): string[] {
   try {
-    const prefix = `${basename(cachePath)}.corrupt`;
+    const prefix = `${basename(cachePath)}.damaged-`;
     return [...Deno.readDirSync(dirname(cachePath))]
       .filter(({ name }) => name.startsWith(prefix) && !/-(wal|shm)$/.test(name))
       .map(({ name }) => join(dirname(cachePath), name)).sort();

@@ -1,6 +1,6 @@
 import type { Failure } from "../store/health.ts";
 import type { BucketReport, Report } from "./report.ts";
-import { formatBytes, formatSpan } from "./words.ts";
+import { formatBytes, formatNumber, formatSpan, formatTime } from "./words.ts";
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
@@ -13,6 +13,8 @@ const PASSING_MS = 15 * MINUTE_MS;
 const SERVER_AWAY_MS = DAY_MS;
 /** A watcher sends a heartbeat every few seconds: silent for so long while another goes on, it has ended. */
 const SILENCE_MS = 30 * MINUTE_MS;
+/** For how long what happened to the cache is told of. */
+const RECENT_MS = 7 * DAY_MS;
 /** The most that this device's clock may differ from the server's. */
 export const MAX_SKEW_MS = 2 * MINUTE_MS;
 
@@ -104,18 +106,20 @@ function* judgeAgent(report: Report): Iterable<Finding> {
   }
 }
 
-function* judgeCache({ cache }: Report): Iterable<Finding> {
-  if (cache.problem !== undefined) {
-    yield { code: "cache-unreadable", level: "failing", ...cache.problem };
-  }
-  if (cache.quarantined.length > 0) {
+function* judgeCache({ cache, atMs }: Report): Iterable<Finding> {
+  const { problem, loss } = cache;
+  if (problem !== undefined) yield { code: "cache-unreadable", level: "failing", ...problem };
+  if (loss !== undefined && atMs - loss.atMs < RECENT_MS) {
+    const again = formatTime(loss.againFromUs / 1000, atMs);
     yield {
-      code: "cache-quarantined",
+      code: "cache-lost",
       level: "degraded",
-      message: `A damaged cache was put aside ${
-        cache.quarantined.length === 1 ? "once" : `${cache.quarantined.length} times`
-      }`,
-      hint: `Events that waited in it may be lost: keep or remove ${cache.quarantined.at(-1)}`,
+      message: `The cache was ${loss.copy === undefined ? "gone" : "damaged"} ${
+        ago(atMs - loss.atMs)
+      } and made anew`,
+      hint: `All since ${again} is read again and ${
+        formatNumber(loss.salvaged)
+      } events were saved: check the disk`,
     };
   }
 }

@@ -77,3 +77,29 @@ export function table(rows: readonly (readonly string[])[]): string {
     row.map((cell, i) => i === row.length - 1 ? cell : cell.padEnd(widths[i]!)).join("  ").trimEnd()
   ).join("\n");
 }
+
+/**
+ * Breaks a text between words into lines of less than 80 columns, each but the first indented. A word that is longer,
+ * such as a path, stays whole.
+ * @param at the column that the first line begins in
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { wrap } from "./words.ts";
+ *
+ * assert.equal(wrap("two words", 4, 75), "two\n    words");
+ * ```
+ */
+export function wrap(text: string, indent: number, at = 0): string {
+  const lines: string[] = [];
+  let line = "";
+  for (const word of text.split(" ")) {
+    const room = 79 - (lines.length === 0 ? at : indent);
+    if (line !== "" && line.length + 1 + word.length > room) {
+      lines.push(line);
+      line = word;
+    } else line = line === "" ? word : `${line} ${word}`;
+  }
+  return [...lines, line].join(`\n${" ".repeat(indent)}`);
+}

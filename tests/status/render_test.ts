@@ -10,12 +10,25 @@ const FULL: Report = {
   atMs: NOW_MS,
   running: true,
   agent: { pid: 4_194_304, version: "10.20.30", startedMs: NOW_MS - 40 * 86_400_000 },
-  cache: { path: "/c", exists: true, bytes: 9.99e11, quarantined: ["/c.corrupt-1"] },
+  cache: {
+    path: "/c",
+    exists: true,
+    bytes: 9.99e11,
+    quarantined: ["/c.damaged-1"],
+    loss: {
+      atMs: NOW_MS - 9e7,
+      finding: "f",
+      copy: "/c.damaged-1",
+      againFromUs: 0,
+      knownBy: "mark",
+      salvaged: 123_456,
+    },
+  },
   collecting: {
     fromMs: 0,
     okAtMs: NOW_MS - 40 * 86_400_000,
     failure: {
-      reason: "Cannot read ActivityWatch: no connection",
+      reason: "Cannot read ActivityWatch at http://127.0.0.1:5600: no answer within 30 s or so and then some",
       sinceMs: NOW_MS - 9e7,
       atMs: NOW_MS,
       times: 9999,
@@ -116,7 +129,14 @@ Deno.test("statusJson() has the names that programs read, whether they are known
       waiting_bytes: "",
       revisions: "",
     }],
-    cache: { path: "", exists: "", bytes: "", problem: "", quarantined: [""] },
+    cache: {
+      path: "",
+      exists: "",
+      bytes: "",
+      problem: "",
+      quarantined: [""],
+      loss: { at: "", finding: "", copy: "", collected_again_from: "", salvaged: "" },
+    },
   };
   const full = JSON.parse(JSON.stringify(statusJson(FULL, judge(FULL, OPTIONS), OPTIONS)));
   assert.deepEqual(shape(full), names);
@@ -138,6 +158,6 @@ Deno.test("statusJson() has the names that programs read, whether they are known
     collecting: { ...names.collecting, failure: "" },
     delivering: { ...names.delivering, failure: "" },
     buckets: [],
-    cache: { ...names.cache, quarantined: [] },
+    cache: { ...names.cache, quarantined: [], loss: "" },
   });
 });

@@ -100,12 +100,12 @@ Deno.test("makeReport() says what is wrong with a cache that is none, older, new
   inFolder((cachePath) => {
     Deno.writeTextFileSync(cachePath, "not a database, though it is long enough to be looked at".repeat(100));
     assert.match(makeReport({ cachePath }).cache.problem!.message, /not a database/);
-    Deno.renameSync(cachePath, `${cachePath}.corrupt-1`);
+    Deno.renameSync(cachePath, `${cachePath}.damaged-1`);
     openDatabase(cachePath, { migrations: MIGRATIONS.slice(0, 4) })[Symbol.dispose]();
     const older = makeReport({ cachePath });
     assert.match(older.cache.problem!.message, /version 4 and this program reads/);
     assert.match(older.cache.problem!.hint!, /Start lifelog-agent once/);
-    assert.deepEqual(older.cache.quarantined, [`${cachePath}.corrupt-1`]);
+    assert.deepEqual(older.cache.quarantined, [`${cachePath}.damaged-1`]);
     Deno.removeSync(cachePath);
     openDatabase(cachePath, { migrations: [...MIGRATIONS, "SELECT 1"] })[Symbol.dispose]();
     assert.match(makeReport({ cachePath }).cache.problem!.hint!, /newer/);

@@ -43,6 +43,15 @@ const failure = (agoMs: number, hint?: string) => ({
 });
 const waiting = { events: 10, bytes: 1000, oldestMs: NOW_MS - 5 * MINUTE_MS };
 
+const LOSS = {
+  atMs: NOW_MS - HOUR_MS,
+  finding: "f",
+  copy: "x",
+  againFromUs: (NOW_MS - 50 * HOUR_MS) * 1000,
+  knownBy: "mark",
+  salvaged: 12,
+} as const;
+
 /** A change of what is well, and what it comes to. */
 const CASES: readonly [string, Partial<Report>, string, "degraded" | "failing", Partial<typeof OPTIONS>?][] =
   [
@@ -72,9 +81,9 @@ const CASES: readonly [string, Partial<Report>, string, "degraded" | "failing", 
       "failing",
     ],
     [
-      "a cache was put aside",
-      { cache: { ...WELL.cache, quarantined: ["x"] } },
-      "cache-quarantined",
+      "a damaged cache was made anew",
+      { cache: { ...WELL.cache, quarantined: ["x"], loss: LOSS } },
+      "cache-lost",
       "degraded",
     ],
     [
@@ -185,6 +194,8 @@ Deno.test("judge() does not blame what is no fault", () => {
     { buckets: [AFK, bucket(), bucket({ type: "web.tab.current", newestEndMs: NOW_MS - 99 * HOUR_MS })] },
     // A backfill of hours is one pass.
     { collecting: {}, buckets: [bucket({ complete: false, readAtMs: undefined })] },
+    // What happened to the cache weeks ago.
+    { cache: { ...WELL.cache, loss: { ...LOSS, atMs: NOW_MS - 400 * HOUR_MS } } },
     // An old fault of the server with nothing left to send.
     { delivering: { failure: failure(50 * HOUR_MS) } },
   ];

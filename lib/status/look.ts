@@ -17,12 +17,15 @@ export interface LookOptions extends VerdictOptions {
   readonly now?: () => number;
 }
 
-/** Makes the function by which the running agent looks at itself, once a second at most. */
-export function createLook(options: LookOptions): () => Look {
+/**
+ * Makes the function by which the running agent looks at itself, once a second at most, or as often as `maxAgeMs`
+ * wants it.
+ */
+export function createLook(options: LookOptions): (maxAgeMs?: number) => Look {
   const { db, now = Date.now } = options;
   let look: Look | undefined;
-  return () => {
-    if (look === undefined || Math.abs(now() - look.report.atMs) > FRESH_MS) {
+  return (maxAgeMs = FRESH_MS) => {
+    if (look === undefined || Math.abs(now() - look.report.atMs) >= maxAgeMs) {
       const report = makeReport({ cachePath: db.path, db, running: true, now });
       look = { report, verdict: judge(report, options) };
     }

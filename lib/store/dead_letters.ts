@@ -6,6 +6,8 @@ import { setStale } from "./rules.ts";
 const LIST = `SELECT seq, bucket_id AS bucketId, bucket.name AS bucketName, start_us AS startUs,
     cached_at_ms AS cachedAtMs, status, reason, dead_at_ms AS deadAtMs
   FROM dead_letter JOIN bucket ON bucket.id = bucket_id ORDER BY seq`;
+const NEWEST = `${LIST} DESC LIMIT ?`;
+const RETRYABLE = "SELECT seq FROM dead_letter WHERE status IS NOT NULL ORDER BY seq LIMIT ?";
 const BODY = "SELECT bucket_id AS bucketId, body FROM dead_letter WHERE seq = ?";
 const RETRY = `INSERT INTO outbox (seq, bucket_id, start_us, digest, duration, cached_at_ms, body, crc, rules)
   SELECT seq, bucket_id, start_us, digest, duration, cached_at_ms, body, crc, rules FROM dead_letter
@@ -47,6 +49,17 @@ export function listDeadLetters(db: Database, filter: DeadLetterFilter = {}): De
     .filter(({ seq, deadAtMs }) => (wanted?.has(seq) ?? true) && deadAtMs < beforeMs)
     .map((row) => ({ ...row, reason: readReason(db, row) }))
     .filter(({ reason, status }) => word === undefined || `${status} ${reason}`.toLowerCase().includes(word));
+}
+
+/** Reads the newest dead letters, the newest first: quick however many there are. */
+export function newestDeadLetters(db: Database, limit: number): DeadLetter[] {
+  return db.all<DeadLetter & { readonly reason: Stored }>(NEWEST, limit)
+    .map((row) => ({ ...row, reason: readReason(db, row) }));
+}
+
+/** The numbers of the oldest dead letters that can be sent again. */
+export function retryableSeqs(db: Database, limit: number): number[] {
+  return db.all<{ seq: number }>(RETRYABLE, limit).map(({ seq }) => seq);
 }
 
 /** What was damaged on the disk still is to be seen, retried and dropped. */

@@ -32,7 +32,7 @@ export interface Views {
   /** One day as ActivityWatch has it and as it was delivered; `day` as `2026-01-31`; `undefined` for one that is not kept. */
   readonly timeline: (day: string | undefined, signal: AbortSignal) => Promise<unknown>;
   /** Puts dead letters back in the outbox and tells how many. */
-  readonly retry: (seqs: readonly number[] | "all") => number;
+  readonly retry: (seqs: readonly number[] | "all") => number | Promise<number>;
 }
 
 /** What {@link createHandler} needs. */
@@ -97,7 +97,7 @@ export function createHandler(options: HandlerOptions): (request: Request) => Pr
         const body = await readJson(request, RetrySchema);
         return body === undefined
           ? problem(400, "No such request")
-          : Response.json({ put: retry(body.seqs) });
+          : Response.json({ put: await retry(body.seqs) });
       },
     }],
   ]);

@@ -6,14 +6,20 @@ import type { Metrics } from "../metrics.ts";
 import type { Look } from "../status/look.ts";
 import type { Database } from "../store/database.ts";
 import { deadLetterCount } from "../store/outbox.ts";
+import { newestDeadLetters, retryableSeqs, retryDeadLetters } from "../store/dead_letters.ts";
 import { addSample, samplesSince } from "../store/samples.ts";
 import { PAGE_FILES } from "./page_files.ts";
 import { startWebServer } from "./server.ts";
+import { MS_US, sleep } from "../time.ts";
 import { createTimeline, localDay } from "./timeline.ts";
 import { readOrCreateWebToken, webTokenFile } from "./token.ts";
 
 const SAMPLE_MS = 60_000;
 const HISTORY_MS = 48 * 3_600_000;
+
+/** Dead letters that the page lists, the newest. */
+const SHOWN_DEAD_LETTERS = 50;
+const RETRY_AT_ONCE = 500;
 
 const log = getLogger(["lifelog-agent", "web"]);
 
@@ -28,7 +34,7 @@ export interface WebOptions {
   readonly deviceId: string;
   /** Whether an endpoint is set. */
   readonly delivers: boolean;
-  readonly look: () => Look;
+  readonly look: (maxAgeMs?: number) => Look;
   readonly metrics: Metrics;
   readonly now?: () => number;
 }
@@ -64,12 +70,23 @@ export function openWeb(options: WebOptions): Web {
     level: () => look().verdict.level,
     metrics: metrics.render,
     state: () => ({
-      ...look(),
+      // Anew, so that the page shows at once what it has just done.
+      ...look(0),
       version: metadata.version,
       deviceId,
       today: localDay(now()),
       delivers,
-      deadLetters: { total: deadLetterCount(db), shown: [] },
+      deadLetters: {
+        total: deadLetterCount(db),
+        shown: newestDeadLetters(db, SHOWN_DEAD_LETTERS).map((letter) => ({
+          seq: letter.seq,
+          bucket: letter.bucketName,
+          startMs: letter.startUs / MS_US,
+          status: letter.status,
+          reason: letter.reason,
+          deadAtMs: letter.deadAtMs,
+        })),
+      },
     }),
     history() {
       const samples = samplesSince(db, now() - HISTORY_MS);
@@ -81,7 +98,11 @@ export function openWeb(options: WebOptions): Web {
       };
     },
     timeline,
-    retry: () => 0,
+    async retry(seqs) {
+      const put = seqs === "all" ? await retryAll(db) : retryDeadLetters(db, seqs);
+      log.info("{put} dead letters were put back in the queue", { put });
+      return put;
+    },
   });
 
   function sample(): void {
@@ -107,4 +128,16 @@ export function openWeb(options: WebOptions): Web {
       await server[Symbol.asyncDispose]();
     },
   };
+}
+
+/** Some at a time, so that the loops go on beside a great many. */
+async function retryAll(db: Database): Promise<number> {
+  let put = 0;
+  for (;;) {
+    const seqs = retryableSeqs(db, RETRY_AT_ONCE);
+    const back = retryDeadLetters(db, seqs);
+    if (back === 0) return put;
+    put += back;
+    await sleep(0);
+  }
 }

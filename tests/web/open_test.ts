@@ -120,3 +120,18 @@ Deno.test("samples are kept for two days, and those of a clock that ran ahead ar
   sample(NOW_MS + 49 * hour);
   assert.equal(samplesSince(db, 0).length, 3);
 });
+
+Deno.test("all dead letters go back to the queue at once, but for those that have no form at the server", async () => {
+  using scene = await makeScene();
+  const { db } = scene;
+  db.run("UPDATE dead_letter SET status = NULL WHERE seq = (SELECT min(seq) FROM dead_letter)");
+  await using web = serveScene(scene).web;
+  const waiting = outboxDepth(db);
+  const response = await fetch(`http://127.0.0.1:${web.port}/board/dead-letters/retry`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${tokenOf(scene)}` },
+    body: JSON.stringify({ seqs: "all" }),
+  });
+  assert.deepEqual(await response.json(), { put: 2 });
+  assert.equal(outboxDepth(db), waiting + 2);
+});

@@ -65,6 +65,8 @@ async function every(name, everyMs, work) {
 }
 
 async function refresh() {
+  // Who is logged out is not asked for again and again.
+  if (!byId("login").hidden) return;
   try {
     await every("state", STATE_MS, async () => {
       showState(await ask("/board/state"));
@@ -200,7 +202,8 @@ function showDeadLetters({ total, shown }) {
       letter.status === null ? "–" : String(letter.status),
       letter.reason,
       clock(letter.deadAtMs, Date.now()),
-      el(
+      // What has no form at the server was never sent, and would be none the better for it.
+      letter.status === null ? "" : el(
         "button",
         {
           type: "button",
@@ -307,6 +310,7 @@ async function logIn(token) {
     replace(byId("login-fault"));
     /** @type {HTMLInputElement} */ (byId("token")).value = "";
     dueAt.clear();
+    byId("login").hidden = true;
     await refresh();
     byId("content").focus();
   } catch (error) {

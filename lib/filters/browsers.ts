@@ -47,6 +47,18 @@ const PRIVATE =
  * ```
  */
 export function browserOfApp(app: string): string | undefined {
+  if (!seen.has(app)) {
+    // Applications are few; what is many is no application.
+    if (seen.size >= MAX_SEEN) seen.clear();
+    seen.set(app, findBrowser(app));
+  }
+  return seen.get(app);
+}
+
+const MAX_SEEN = 1000;
+const seen = new Map<string, string | undefined>();
+
+function findBrowser(app: string): string | undefined {
   const name = app.trim().toLowerCase().replace(/\.exe$/, "");
   for (const [family, names] of Object.entries(FAMILIES)) {
     if (names.some((known) => WHOLE.has(known) ? name === known : name.startsWith(known))) return family;

@@ -66,6 +66,7 @@ export function createPolicy(options: PolicyOptions): Policy {
   }
 
   function judge(event: ActivityEvent, bucket: Bucket, around: Surroundings): Verdict {
+    if (rules.length === 0) return { event, rules: [] };
     const subject = viewOf(event, bucket);
     let others: View[] | undefined;
     const companions = () => others ??= companionsOf(subject, timelinesOf(around));
@@ -185,18 +186,23 @@ function fitsTogether(rule: Rule, subject: View, others: readonly View[]): boole
 
 /** The pages that a window showed, or the windows that showed a page. */
 function companionsOf(subject: View, timelines: readonly Timeline[]): View[] {
-  const other = subject.isPage ? "currentwindow" : "web.tab.current";
-  const { fromUs, toUs } = subject;
-  return timelines.filter(({ bucket }) => bucket.type === other).flatMap((timeline) =>
-    timeline.overlapping(fromUs - NEAR_US, toUs + NEAR_US).flatMap((spell) => {
-      const view = viewOf(spell.event, spell.bucket);
-      const [page, window] = subject.isPage ? [subject, view] : [view, subject];
-      const sameTitle = page.title.length >= TELLING_LENGTH && window.title.includes(page.title);
-      return sameTitle || (meet(spell, subject) && mayShow(window.app[0] ?? "", page.bucket.id))
-        ? [view]
-        : [];
-    })
-  );
+  const { isPage, fromUs, toUs, title, app, bucket } = subject;
+  const found: View[] = [];
+  for (const timeline of timelines) {
+    if (timeline.bucket.type !== (isPage ? "currentwindow" : "web.tab.current")) continue;
+    for (const spell of timeline.overlapping(fromUs - NEAR_US, toUs + NEAR_US)) {
+      const { data } = spell.event;
+      const other = isObject(data) ? textOf(data.title) : "";
+      const [page, window] = isPage ? [title, other] : [other, title];
+      const shows = page.length >= TELLING_LENGTH && window.includes(page) ||
+        meet(spell, subject) &&
+          (isPage
+            ? mayShow(textOf(fieldsOf(spell.event).app), bucket.id)
+            : mayShow(app[0]!, spell.bucket.id));
+      if (shows) found.push(viewOf(spell.event, spell.bucket));
+    }
+  }
+  return found;
 }
 
 function isAfk({ fromUs, toUs }: View, around: Surroundings): boolean {

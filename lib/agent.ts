@@ -11,7 +11,7 @@ import { startSchedule, turnAfterMs } from "./schedule.ts";
 import type { Database } from "./store/database.ts";
 import { noteDelivered, noteFailure, noteOk, noteRead } from "./store/health.ts";
 import { deadLetterCount, outboxDepth } from "./store/outbox.ts";
-import { mayBeStale } from "./store/rules.ts";
+import { isHeldByRules } from "./store/rules.ts";
 import { sleep } from "./time.ts";
 
 /** How long the list of buckets is good for, in milliseconds: aw-server looks into each of them to make it. */
@@ -238,7 +238,7 @@ export function createAgent(options: AgentOptions): Agent {
         await shrink(signal);
       }
       if (failure === undefined && outboxDepth(db) === 0) onEmptied?.();
-      if (mayBeStale(db)) {
+      if (failure === undefined && isHeldByRules(db)) {
         complain(
           "stale",
           "What waits is not sent before ActivityWatch was read for the changed privacy rules",

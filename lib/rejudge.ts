@@ -24,6 +24,8 @@ import { HOUR_US, MS_US } from "./time.ts";
 const CHUNK = 500;
 /** Entries further apart than this are read separately. */
 const APART_US = 6 * HOUR_US;
+/** The status of a dead letter that no server has seen: other than one without a form there, it may be tried again. */
+const UNSENT = 0;
 const UNDECIDED =
   "ActivityWatch no longer has it, so that it cannot be told whether the privacy rules let it leave";
 
@@ -162,7 +164,7 @@ export function createRejudge({ db, source, privacy, now = Date.now }: RejudgeOp
     const enough = !policy.needsMore(bucket.type);
     const dropped = shown !== undefined && policy.judge(shown, bucket, around).event === undefined;
     if (shown === undefined || version === undefined || (!enough && !dropped)) {
-      bury(db, seq, null, UNDECIDED, now());
+      bury(db, seq, UNSENT, UNDECIDED, now());
       tally.undecided++;
       return;
     }

@@ -8,8 +8,9 @@ import type { PresetName } from "../lib/filters/presets.ts";
 import { readRules, type RuleText } from "../lib/filters/rule.ts";
 import { createRejudge } from "../lib/rejudge.ts";
 import { openDatabase } from "../lib/store/database.ts";
+import { listDeadLetters, retryDeadLetters } from "../lib/store/dead_letters.ts";
 import { deadLetterCount, outboxDepth } from "../lib/store/outbox.ts";
-import { adoptRules } from "../lib/store/rules.ts";
+import { adoptRules, isHeldByRules } from "../lib/store/rules.ts";
 
 const S = 1_000_000;
 const NOW_MS = 1_800_000_000_000;
@@ -353,4 +354,51 @@ Deno.test("where a bucket is gone, rules that go by nothing else are applied to 
   assert.deepEqual([judged?.changed, judged?.undecided], [3, 0]);
   await device.deliver();
   assert.deepEqual(device.titles(), ["[redacted]", "[redacted]", "[redacted]"]);
+});
+
+Deno.test("a dead letter that is tried again is judged by the rules in force", async () => {
+  using device = new Device();
+  device.buckets.get(WEB)!.push(ago(900, 60, page("one")), ago(840, 60, page("two")));
+  await device.collect();
+  device.answer = () => ({ kind: "rejected", reason: "it answered 422", status: 422, indices: [0, 1] });
+  await device.deliver();
+  assert.equal(deadLetterCount(device.db), 2);
+  device.rules("standard", [{ title: "two", action: "drop" }]);
+  await device.rejudge();
+  device.answer = () => ({ kind: "delivered" });
+  device.sent.length = 0;
+  retryDeadLetters(device.db, listDeadLetters(device.db).map(({ seq }) => seq));
+  assert.equal((await device.deliver()).requests, 0);
+  const judged = await device.rejudge();
+  assert.deepEqual([judged?.changed, judged?.dropped], [1, 1]);
+  await device.deliver();
+  assert.deepEqual(device.titles(), ["one"]);
+  assert.ok(!device.sent.join().includes("?q"));
+});
+
+Deno.test("what could not be judged may be tried again, as when its bucket is back", async () => {
+  using device = new Device();
+  const windows = device.buckets.get(WINDOW)!;
+  windows.push(ago(900, 60, { app: "Code", title: "c" }));
+  await device.collect();
+  device.buckets.delete(WINDOW);
+  device.rules("standard");
+  assert.equal((await device.rejudge())?.undecided, 1);
+  device.buckets.set(WINDOW, windows);
+  assert.equal(retryDeadLetters(device.db, listDeadLetters(device.db).map(({ seq }) => seq)), 1);
+  assert.equal((await device.rejudge())?.same, 1);
+  await device.deliver();
+  assert.deepEqual(device.titles(), ["c"]);
+});
+
+Deno.test("a queue that stands still at an entry of other rules is seen to do so", async () => {
+  using device = new Device();
+  device.buckets.get(WEB)!.push(ago(900, 60, page("one")));
+  await device.collect();
+  assert.equal(isHeldByRules(device.db), false);
+  device.db.run("UPDATE outbox SET rules = 0");
+  assert.equal(await device.rejudge(), undefined);
+  assert.equal(isHeldByRules(device.db), true);
+  assert.equal((await device.rejudge())?.same, 1);
+  assert.equal(isHeldByRules(device.db), false);
 });

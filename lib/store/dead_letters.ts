@@ -23,7 +23,10 @@ export interface DeadLetter {
   readonly startUs: number;
   readonly cachedAtMs: number;
   readonly deadAtMs: number;
-  /** What the server answered; `null` for one that has no form at the server and was never sent. */
+  /**
+   * What the server answered; `null` for one that has no form at the server, 0 for one that privacy rules hold back as
+   * it can no longer be judged. Neither was sent.
+   */
   readonly status: number | null;
   readonly reason: string;
 }

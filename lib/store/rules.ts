@@ -15,6 +15,7 @@ const REMOVE = "DELETE FROM outbox WHERE seq = ?";
 const ATTEMPTED = "SELECT 1 AS found FROM attempt WHERE seq = ?";
 const ATTEMPT = "INSERT OR IGNORE INTO attempt SELECT value FROM json_each(?)";
 const UNATTEMPT = "DELETE FROM attempt WHERE seq IN (SELECT value FROM json_each(?))";
+const HEAD = "SELECT rules FROM outbox ORDER BY seq LIMIT 1";
 const ANY = "SELECT 1 AS found FROM outbox LIMIT 1";
 const BUCKET = "SELECT id, name, type, created, epoch FROM bucket WHERE id = ?";
 
@@ -56,6 +57,17 @@ export function setStale(db: Database, stale: boolean): void {
   if (state !== undefined && state.stale !== stale) {
     db.transaction(() => setMeta(db, "privacy_rules", JSON.stringify({ ...state, stale })));
   }
+}
+
+/**
+ * Tells whether the queue stands still at an entry that the rules in force have not judged, and notes it: a dead
+ * letter may have been put back while the last pass over the queue was ending.
+ */
+export function isHeldByRules(db: Database): boolean {
+  const head = db.get<{ rules: number }>(HEAD)?.rules;
+  const held = head !== undefined && head !== (stateOf(db)?.number ?? head);
+  if (held) setStale(db, true);
+  return held;
 }
 
 /** Tells whether entries may wait that the rules in force have not judged. */

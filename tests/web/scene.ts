@@ -31,7 +31,7 @@ export const NOW_MS = new Date(2026, 2, 11, 15, 40).getTime();
 /** In titles and addresses alone: where it comes to stand in a log or in metrics, something leaks. */
 /** The number of the first rules of a new cache. */
 const RULES = 1;
-export const CANARY = "canary";
+export const CANARY = "Heron";
 
 const WORK: readonly [app: string, title: string, url: string][] = [
   ["Code", `timeline.ts — ${CANARY} project`, ""],

@@ -14,7 +14,8 @@ export const STANDINGS = {
   late: { text: "came late, read again soon", legend: false },
   before: { text: "from before the agent's time", legend: false },
 };
-const KINDS = { currentwindow: "Windows", afkstatus: "Presence", "web.tab.current": "Web" };
+/** The kinds of bucket, in the order of their lanes. */
+const KINDS = { currentwindow: "Windows", "web.tab.current": "Web", afkstatus: "Presence" };
 const PALETTE = 8;
 const HOUR_MS = 3_600_000;
 const LEAST_HOURS = 4;
@@ -100,8 +101,12 @@ export function createLanes(root) {
     /** @param {any} next */
     show(next) {
       timeline = next;
+      const order = Object.keys(KINDS);
+      const buckets = next.buckets.toSorted((/** @type {any} */ a, /** @type {any} */ b) =>
+        order.indexOf(a.type) - order.indexOf(b.type)
+      );
       const kept = new Map();
-      for (const bucket of next.buckets) {
+      for (const bucket of buckets) {
         const lane = lanes.get(bucket.id) ?? createLane();
         kept.set(bucket.id, lane);
       }
@@ -217,6 +222,7 @@ function createLane() {
     canvas.setAttribute("aria-valuenow", String(Math.max(0, i)));
     if (event === undefined) {
       canvas.setAttribute("aria-valuetext", `${events.length} events; arrow keys go through them`);
+      details.className = "quiet";
       replace(
         details,
         events.length === 0 ? "" : "Point at an event, or go through them with the arrow keys.",
@@ -227,6 +233,7 @@ function createLane() {
     const text = `${clock(startMs)}, ${span(durationSeconds * 1000)}: ${label || "(no name)"}${
       title ? ` — ${title}` : ""
     } (${STANDINGS[standing]?.text}${reduced ? ", reduced by your rules" : ""})`;
+    details.className = "";
     canvas.setAttribute("aria-valuetext", text);
     replace(details, text);
   }

@@ -134,7 +134,7 @@ Deno.test("every file of lib imports from its own layer of lib/README.md and fro
 Deno.test("every link in the documents to a file of the project leads somewhere", () => {
   const links = [README, LIB_README, CHANGELOG].flatMap((
     text,
-  ) => [...text.matchAll(/\]\((?!https?:)([^)#]+)/g)]);
+  ) => [...text.matchAll(/(?:\]\(|\bsrc(?:set)?=")(?!https?:)([^)#"]+)/g)]);
   assert.ok(links.length > 0);
   for (const [, path] of links) assert.ok(Deno.statSync(new URL(path!, ROOT)).isFile, path);
 });

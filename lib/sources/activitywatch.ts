@@ -99,7 +99,19 @@ export function activityWatchSource(options: ActivityWatchOptions = {}): Source 
     onSkipped,
   } = options;
 
-  async function get(path: string, signal: AbortSignal | undefined): Promise<unknown> {
+  /** The end of the request under way: the loops and the dashboard ask one after another. */
+  let turn: Promise<unknown> = Promise.resolve();
+
+  function get(path: string, signal: AbortSignal | undefined): Promise<unknown> {
+    const answer = turn.then(() => {
+      signal?.throwIfAborted();
+      return ask(path, signal);
+    });
+    turn = answer.catch(() => {});
+    return answer;
+  }
+
+  async function ask(path: string, signal: AbortSignal | undefined): Promise<unknown> {
     const timeout = AbortSignal.timeout(timeoutMs);
     let status: number | undefined;
     let text: string;

@@ -9,7 +9,7 @@ import fc from "fast-check";
 import { join } from "node:path";
 import type { Dialect } from "./fakes/activitywatch.ts";
 import type { Health } from "./fakes/lifelog_server.ts";
-import { type Kill, World } from "./fakes/world.ts";
+import { type Kill, MAX_CALLS, World } from "./fakes/world.ts";
 import { storedIdentity, wireIdentity } from "./interop/fidelity_table.ts";
 
 const RUNS = Number(Deno.env.get("PIPELINE_RUNS") ?? 8);
@@ -174,6 +174,9 @@ function history(dialect: Dialect, incident: fc.Arbitrary<Incident>): fc.Arbitra
 
 /** Plays a history and returns the world at its end, when everybody has been well and idle for long enough. */
 async function play(past: History, path: string) {
+  if (Deno.env.has("PIPELINE_TRACE")) {
+    Deno.writeTextFileSync(Deno.env.get("PIPELINE_TRACE")!, JSON.stringify(past));
+  }
   const collectFromMs = START_MS - past.daysBack * DAY_MS;
   const stood = new Map<string, number[]>();
   const typeOf = (bucketId: string) => Object.values(BUCKETS).find(({ id }) => id === bucketId)!.type;
@@ -398,6 +401,7 @@ async function check(
       withFolder(async (path) => {
         const end = await play(past, path);
         await using world = end.world;
+        assert.ok(world.calls < MAX_CALLS, "The agent asks without an end");
         assert.equal(world.server.resentOtherwise, 0, "An event was sent again in other bytes");
         assert.equal(world.server.rejected, 0, "An event was sent that is none");
         holds(end, past);

@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import { readBounded } from "../bounded_body.ts";
 import { SourceError } from "../errors.ts";
+import { isLoopback } from "../loopback.ts";
 import type {
   ActivityEvent,
   Bucket,
@@ -58,7 +59,7 @@ type Row = v.InferOutput<typeof EventSchema>;
 export interface ActivityWatchOptions {
   /** The server's address. Default: `http://127.0.0.1:5600`. */
   readonly url?: URL;
-  /** Sent as a bearer token, for an aw-server-rust that asks for one. */
+  /** Sent as a bearer token to an aw-server-rust of this device that asks for one, and to no other host. */
   readonly apiKey?: string | undefined;
   /** The device's name as it stands in bucket ids. Default: what the server says. */
   readonly hostname?: string | undefined;
@@ -98,6 +99,8 @@ export function activityWatchSource(options: ActivityWatchOptions = {}): Source 
     monotonicMs = () => performance.now(),
     onSkipped,
   } = options;
+  /** How long the first window of a read is: shorter after one that the server could not answer in time. */
+  let firstWindowUs = FIRST_WINDOW_US;
 
   /** The end of the request under way: the loops and the dashboard ask one after another. */
   let turn: Promise<unknown> = Promise.resolve();
@@ -118,7 +121,7 @@ export function activityWatchSource(options: ActivityWatchOptions = {}): Source 
     try {
       const response = await request(new URL(`/api/0${path}`, url), {
         redirect: "manual",
-        headers: apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` },
+        headers: apiKey === undefined || !isLoopback(url) ? {} : { authorization: `Bearer ${apiKey}` },
         signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
       });
       status = response.status;
@@ -131,8 +134,11 @@ export function activityWatchSource(options: ActivityWatchOptions = {}): Source 
       signal?.throwIfAborted();
       if (error instanceof SourceError) throw error;
       if (error instanceof RangeError) throw new TooMuchError(error.message, { cause: error });
-      const why = timeout.aborted ? `no answer within ${timeoutMs / 1000} s` : "no connection";
-      throw new SourceError(`Cannot read ActivityWatch at ${url.origin}: ${why}`, { cause: error });
+      const cannot = `Cannot read ActivityWatch at ${url.origin}`;
+      if (timeout.aborted) {
+        throw new TooSlowError(`${cannot}: no answer within ${timeoutMs / 1000} s`, { cause: error });
+      }
+      throw new SourceError(`${cannot}: no connection`, { cause: error });
     }
     try {
       return JSON.parse(text);
@@ -251,7 +257,7 @@ export function activityWatchSource(options: ActivityWatchOptions = {}): Source 
     toUs: number,
     { signal }: { signal?: AbortSignal } = {},
   ): AsyncIterable<Page> {
-    let windowUs = FIRST_WINDOW_US;
+    let windowUs = firstWindowUs;
     /** How far the next look ahead reaches: years without an event would be read in vain week by week. */
     let leapUs = MIN_LEAP_US;
     let at = fromUs;
@@ -271,12 +277,14 @@ export function activityWatchSource(options: ActivityWatchOptions = {}): Source 
           leapUs = MIN_LEAP_US;
         }
       } catch (error) {
+        if (error instanceof TooSlowError) firstWindowUs = Math.max(MIN_WINDOW_US, (end - at) / 4);
         const small = end - at <= MIN_WINDOW_US;
         if (small || !(error instanceof TooMuchError)) throw error;
         windowUs = Math.max(MIN_WINDOW_US, (end - at) / 4);
         continue;
       }
       const tookMs = monotonicMs() - beganMs;
+      firstWindowUs = Math.min(FIRST_WINDOW_US, firstWindowUs * 2);
       yield next;
       at = next.toUs;
       const rows = next.events.length;
@@ -345,6 +353,9 @@ export function activityWatchSource(options: ActivityWatchOptions = {}): Source 
 
 /** The answer is larger than the agent takes: a smaller window may do. */
 class TooMuchError extends SourceError {}
+
+/** There was no answer in time. It may be too much for a slow machine: the next read begins with a smaller window. */
+class TooSlowError extends SourceError {}
 
 function isBucketType(type: string): type is BucketType {
   return type === "currentwindow" || type === "afkstatus" || type === "web.tab.current";

@@ -12,6 +12,8 @@ import { type Dialect, FakeActivityWatch, type GivenEvent, type StoredRow } from
 import { FakeLifelogServer } from "./lifelog_server.ts";
 
 const TOKEN = "world-token";
+/** More requests than any history of some hours is worth. */
+export const MAX_CALLS = 30_000;
 
 /** Where an agent is killed: at the `n`th call of this kind from now on, before it has its effect or after. */
 export interface Kill {
@@ -46,6 +48,8 @@ export class World implements AsyncDisposable {
   #clockMs: number;
   #life: Life | undefined;
   #queues = new Map<string, { beat: GivenEvent; pulsetimeSeconds: number }[]>();
+  /** How many requests the agent made of both servers. */
+  calls = 0;
   /** How ActivityWatch answers. */
   awHealth: "well" | "down" | "error" | "nonsense" = "well";
 
@@ -159,10 +163,12 @@ class Life {
   readonly started: Promise<void>;
   readonly #running: Promise<void>;
   readonly #stop = new AbortController();
+  readonly #world: World;
   kill: { at: Kill["at"]; n: number; before: boolean } | undefined;
   dead = false;
 
   constructor(handle: Database, options: WorldOptions, world: World) {
+    this.#world = world;
     const { now, monotonicMs } = world;
     const sleep = (ms: number, { signal }: { signal?: AbortSignal | undefined } = {}) => {
       signal?.throwIfAborted();
@@ -249,6 +255,7 @@ class Life {
   /** A call of the outer world, at which the agent may die: nothing it does after that has any effect. */
   async #call(at: Kill["at"], call: () => Promise<Response>): Promise<Response> {
     this.#checkAlive();
+    if (++this.#world.calls > MAX_CALLS) throw new Error("The agent asks without an end");
     this.#perhapsDie(at, true);
     const response = await call();
     this.#perhapsDie(at, false);

@@ -168,19 +168,21 @@ export function createCollector(options: CollectorOptions): Collector {
     // At the end of all that there is the page shows by itself what is newest.
     const newestStartUs = isLast && range.isTail ? passedUs : Math.max(passedUs, range.newestUs);
     const settled = settledCount(events, { nowUs, settleUs, newestStartUs });
-    const open = entries.slice(0, settled).findIndex(({ event, key }) => {
+    let open = -1;
+    for (const [index, { event, key }] of entries.slice(0, settled).entries()) {
       const isLate = event.startUs < range.coveredUs;
-      if (!isLate && event.startUs < newestStartUs) return false;
+      if (!isLate && event.startUs < newestStartUs) continue;
       // Final by its age alone, which is not always enough: after a sleep or an outage a watcher's last heartbeats
       // arrive with the past as their time. And what comes to stand behind events that were there before it may be
       // written by a watcher whose clock was put back, with no newer event to tell when it is done.
-      if (known.has(key)) return false;
-      if (isLate && applyFilters(event, bucket) === undefined) return false;
-      if (isLate && endUsOf(event) > nowUs - settleUs) return true;
+      if (known.has(key)) continue;
+      if (isLate && applyFilters(event, bucket) === undefined) continue;
       // An event of the future hides what is the newest of the past.
-      if (!isLate && !isLast && range.isHidden && endUsOf(event) < nowUs - DAY_US) return false;
-      return !isConfirmed(range, key);
-    });
+      if (!isLate && !isLast && range.isHidden && endUsOf(event) < nowUs - DAY_US) continue;
+      const isYoung = isLate && endUsOf(event) > nowUs - settleUs;
+      // All of them are looked at, so that they are confirmed together.
+      if ((!isConfirmed(range, key) || isYoung) && open === -1) open = index;
+    }
     if (open === -1) return settled;
     if (events[open]!.startUs < range.coveredUs) range.hasOpenLate = true;
     // Events with one start are told apart by their data alone: they become final together.
@@ -263,20 +265,20 @@ export function createCollector(options: CollectorOptions): Collector {
     bucket: Bucket,
     row: BucketRow,
     { entries, around }: Prepared,
+    present: ReadonlySet<string>,
     known: Known,
     page: Page,
     range: Range,
     tally: Tally,
   ): void {
     const count = entries.length;
-    const endUs = finalEndUs(page, count);
     db.transaction(() => {
       const waiting = waitingKeys(bucket, row, page, count);
-      const present = new Set<string>();
+      const taken = new Set<string>();
       const fresh: { version: TaggedVersion; body: string }[] = [];
       for (const { event, version, key } of entries) {
-        const again = present.has(key);
-        present.add(key);
+        const again = taken.has(key);
+        taken.add(key);
         const kept = applyFilters(event, bucket);
         if (kept === undefined) {
           tally.filtered++;
@@ -313,9 +315,9 @@ export function createCollector(options: CollectorOptions): Collector {
       }
       addVersions(db, row.id, fresh.map(({ version }) => version), row.epoch);
       addAllToOutbox(db, row.id, fresh, now(), privacy?.rules);
-      // What was cached from here before and is no longer in ActivityWatch.
+      // What was cached from here before and is no longer in ActivityWatch, or still grows there after all.
       for (const [key, before] of known) {
-        if (before.startUs >= endUs || present.has(key)) continue;
+        if (present.has(key)) continue;
         if (before.epoch !== row.epoch || before.revised || before.dropped) continue;
         const version = openVersion(db, row.id, before);
         if (version === undefined) continue;
@@ -367,7 +369,7 @@ export function createCollector(options: CollectorOptions): Collector {
         }
         const final = entries.slice(0, count);
         const prepared = await prepare(bucket, row, final, known, page, buckets, signal);
-        commit(bucket, row, prepared, known, page, range, tally);
+        commit(bucket, row, prepared, new Set(entries.map(({ key }) => key)), known, page, range, tally);
         onPage?.(bucket, page, tally);
         if (prepared.entries.length < entries.length) return false;
         signal?.throwIfAborted();
@@ -427,7 +429,12 @@ export function createCollector(options: CollectorOptions): Collector {
 
     // 2. The overlap and what is new.
     const cursorUs = Math.min(active.toUs, nowUs);
-    const fromUs = Math.max(active.fromUs, cursorUs - (reread ? REREAD_US : OVERLAP_US));
+    let fromUs = Math.max(active.fromUs, cursorUs - (reread ? REREAD_US : OVERLAP_US));
+    // Since the last time the cursor may have leapt over more than is read again.
+    const beforeUs = row.rereadCursorUs ?? cursorUs;
+    if (reread && beforeUs < cursorUs) {
+      fromUs = Math.min(fromUs, Math.max(known[0]?.fromUs ?? fromUs, beforeUs - REREAD_US));
+    }
     const next = known.find((interval) => interval.fromUs > active.toUs);
     // A little into the future, so that what stands there is known before its time comes.
     let toUs = Math.min(nowUs + AHEAD_US, next?.fromUs ?? Infinity);
@@ -450,7 +457,7 @@ export function createCollector(options: CollectorOptions): Collector {
         newest: tail.newest && { startUs: tail.newest.startUs, endUs: endUsOf(tail.newest) },
       });
       // What came late and may not be taken yet is looked for again at the next turn.
-      if (reread && !tail.hasOpenLate) setReread(db, row.id, nowMs);
+      if (reread && !tail.hasOpenLate) setReread(db, row.id, nowMs, tail.cursorUs);
     });
     if (reread) {
       while (db.transaction(() => pruneLedger(db, row.id, cursorUs - LEDGER_US, LEDGER_KEEP)) > 0) {

@@ -1,11 +1,12 @@
 import type { Bucket } from "../event.ts";
 import type { Database } from "./database.ts";
 
-const FIND = "SELECT id, created, epoch, reread_at_ms FROM bucket WHERE name = ?";
+const FIND = "SELECT id, created, epoch, reread_at_ms, reread_cursor_us FROM bucket WHERE name = ?";
 const ADD = "INSERT INTO bucket (name, type, created) VALUES (?, ?, ?)";
-const RENEW = "UPDATE bucket SET created = ?, epoch = epoch + 1, reread_at_ms = 0 WHERE id = ?";
+const RENEW =
+  "UPDATE bucket SET created = ?, epoch = epoch + 1, reread_at_ms = 0, reread_cursor_us = NULL WHERE id = ?";
 const UNCOVER = "DELETE FROM coverage WHERE bucket_id = ?";
-const REREAD = "UPDATE bucket SET reread_at_ms = ? WHERE id = ?";
+const REREAD = "UPDATE bucket SET reread_at_ms = ?, reread_cursor_us = ? WHERE id = ?";
 const PASSED = `UPDATE bucket SET filled_from_us = coalesce(?, filled_from_us),
   newest_start_us = coalesce(?, newest_start_us), newest_end_us = coalesce(?, newest_end_us) WHERE id = ?`;
 const STATES = `SELECT id, name, type, read_at_ms AS readAtMs, newest_start_us AS newestStartUs,
@@ -25,6 +26,8 @@ export interface BucketRow {
   readonly epoch: number;
   /** When its recent past was last read again, in milliseconds since 1970; 0 for never. */
   readonly rereadAtMs: number;
+  /** How far collection had got after that, in microseconds since 1970. */
+  readonly rereadCursorUs?: number;
 }
 
 /** An interval [fromUs, toUs) of event starts, in microseconds since 1970. */
@@ -40,7 +43,13 @@ export interface Interval {
  */
 export function ensureBucket(db: Database, bucket: Bucket): BucketRow {
   const find = () =>
-    db.get<{ id: number; created: string; epoch: number; reread_at_ms: number }>(FIND, bucket.id);
+    db.get<{
+      id: number;
+      created: string;
+      epoch: number;
+      reread_at_ms: number;
+      reread_cursor_us: number | null;
+    }>(FIND, bucket.id);
   let row = find();
   if (row === undefined) {
     db.run(ADD, bucket.id, bucket.type, bucket.created);
@@ -53,12 +62,13 @@ export function ensureBucket(db: Database, bucket: Bucket): BucketRow {
     });
     row = find()!;
   }
-  return { id: row.id, epoch: row.epoch, rereadAtMs: row.reread_at_ms };
+  const { id, epoch, reread_at_ms: rereadAtMs, reread_cursor_us: rereadCursorUs } = row;
+  return { id, epoch, rereadAtMs, ...(rereadCursorUs === null ? {} : { rereadCursorUs }) };
 }
 
-/** Notes when the recent past of a bucket was last read again. */
-export function setReread(db: Database, bucketId: number, atMs: number): void {
-  db.run(REREAD, atMs, bucketId);
+/** Notes when the recent past of a bucket was last read again, and how far collection had got after that. */
+export function setReread(db: Database, bucketId: number, atMs: number, cursorUs: number): void {
+  db.run(REREAD, atMs, cursorUs, bucketId);
 }
 
 /** What a pass that reached its end saw of a bucket. */

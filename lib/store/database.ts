@@ -185,6 +185,10 @@ export const MIGRATIONS: readonly string[] = [
   -- A dead letter that goes back to the queue is judged again where the privacy rules changed meanwhile.
   ALTER TABLE dead_letter ADD COLUMN rules INTEGER NOT NULL DEFAULT 0;
   `,
+  `
+  -- How far collection had got when the recent past was last read again.
+  ALTER TABLE bucket ADD COLUMN reread_cursor_us INTEGER;
+  `,
 ];
 
 /** How many rows one statement inserts. */

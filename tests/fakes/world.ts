@@ -74,16 +74,18 @@ export class World implements AsyncDisposable {
 
   /** Plans something for a moment after the start. */
   at(atMs: number, act: () => void): void {
-    this.#due.push({ atMs, act });
+    // From the last to the first; of one moment what was planned first comes first.
+    const place = this.#due.findIndex((other) => other.atMs <= atMs);
+    this.#due.splice(place === -1 ? this.#due.length : place, 0, { atMs, act });
   }
 
   /** Lets time pass: all that is planned until then happens in its order. */
   advance(ms: number): void {
     const toMs = this.#monotonicMs + ms;
     for (;;) {
-      const next = this.#due.filter(({ atMs }) => atMs <= toMs).sort((a, b) => a.atMs - b.atMs)[0];
-      if (next === undefined) break;
-      this.#due = this.#due.filter((other) => other !== next);
+      const next = this.#due.at(-1);
+      if (next === undefined || next.atMs > toMs) break;
+      this.#due.pop();
       this.#monotonicMs = Math.max(this.#monotonicMs, next.atMs);
       next.act();
     }

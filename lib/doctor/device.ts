@@ -4,7 +4,7 @@ import type { LoadedSettings } from "../config/load.ts";
 import { SETTINGS } from "../config/settings.ts";
 import { type Env, serviceFile } from "../paths.ts";
 import type { Report } from "../status/report.ts";
-import { formatBytes, formatSpan } from "../status/words.ts";
+import { formatBytes, formatCount, formatSpan } from "../status/words.ts";
 import { type Check, fail, ok, warn } from "./check.ts";
 
 /** Below this much free space the cache will soon have no room to grow; below the other there is none to speak of. */
@@ -50,7 +50,7 @@ function checkAgent({ running, agent, atMs }: Report): Check {
     "agent",
     agent === undefined
       ? "The agent runs"
-      : `The agent runs since ${formatSpan(atMs - agent.startedMs)} (process ${agent.pid})`,
+      : `The agent has run for ${formatSpan(atMs - agent.startedMs)} (process ${agent.pid})`,
   );
 }
 
@@ -89,7 +89,7 @@ function* checkFiles({ report, os = Deno.build.os }: DeviceOptions): Iterable<Ch
     const { events } = report.outbox;
     yield ok(
       "cache",
-      `The cache can be read: ${formatBytes(cache.bytes)}, ${events.toLocaleString("en")} events waiting`,
+      `The cache can be read: ${formatBytes(cache.bytes)}, ${formatCount(events, "event")} waiting`,
     );
   }
   for (const path of cache.quarantined) {
@@ -102,8 +102,8 @@ function* checkFiles({ report, os = Deno.build.os }: DeviceOptions): Iterable<Ch
   if (report.deadLetters > 0) {
     yield warn(
       "dead-letters",
-      `The server did not accept ${report.deadLetters.toLocaleString("en")} events`,
-      "See why: lifelog-agent dead-letters",
+      `The server did not accept ${formatCount(report.deadLetters, "event")}`,
+      "See why: lifelog-agent dead-letters list",
     );
   }
   if (os === "windows") return;

@@ -3,6 +3,7 @@ import type { Level, Verdict } from "./verdict.ts";
 import {
   type Colour,
   formatBytes,
+  formatCount,
   formatNumber,
   formatSpan,
   formatTime,
@@ -84,7 +85,7 @@ function facts(report: Report, options: RenderOptions): string[][] {
       "Waiting",
       events === 0
         ? "nothing"
-        : `${formatNumber(events)} events (${formatBytes(bytes)})${
+        : `${formatCount(events, "event")} (${formatBytes(bytes)})${
           oldestMs === undefined ? "" : `, the oldest for ${formatSpan(atMs - oldestMs)}`
         }`,
     ],

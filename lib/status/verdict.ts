@@ -1,6 +1,6 @@
 import type { Failure } from "../store/health.ts";
 import type { BucketReport, Report } from "./report.ts";
-import { formatBytes, formatNumber, formatSpan, formatTime } from "./words.ts";
+import { formatBytes, formatCount, formatSpan, formatTime } from "./words.ts";
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
@@ -75,7 +75,7 @@ function lineOf(report: Report, findings: readonly Finding[]): string {
   const read = okAtMs === undefined ? "" : `, read ${ago(report.atMs - okAtMs)}`;
   const { events } = report.outbox;
   return `All well: recorded and delivered${read}${
-    events === 0 ? "" : `, ${count(events, "event")} waiting`
+    events === 0 ? "" : `, ${formatCount(events, "event")} waiting`
   }`;
 }
 
@@ -118,8 +118,8 @@ function* judgeCache({ cache, atMs }: Report): Iterable<Finding> {
         ago(atMs - loss.atMs)
       } and made anew`,
       hint: `All since ${again} is read again and ${
-        formatNumber(loss.salvaged)
-      } events were saved: check the disk`,
+        formatCount(loss.salvaged, "event")
+      } saved: check the disk`,
     };
   }
 }
@@ -214,7 +214,7 @@ function* judgeDelivering(report: Report, options: VerdictOptions): Iterable<Fin
     yield {
       code: "backlog",
       level: "degraded",
-      message: `${count(outbox.events, "event")} wait, the oldest for ${formatSpan(waitsMs)} (${
+      message: `${formatCount(outbox.events, "event")} wait, the oldest for ${formatSpan(waitsMs)} (${
         formatBytes(outbox.bytes)
       })`,
       hint: "It goes down by itself while the server takes them; the log says how fast",
@@ -234,8 +234,8 @@ function* judgeDelivering(report: Report, options: VerdictOptions): Iterable<Fin
     yield {
       code: "dead-letters",
       level: "degraded",
-      message: `The server did not accept ${count(deadLetters, "event")}: kept in the dead letters`,
-      hint: "See why: lifelog-agent dead-letters",
+      message: `The server did not accept ${formatCount(deadLetters, "event")}: kept in the dead letters`,
+      hint: "See why: lifelog-agent dead-letters list",
     };
   }
 }
@@ -244,10 +244,6 @@ function* judgeDelivering(report: Report, options: VerdictOptions): Iterable<Fin
 function lasting({ sinceMs, atMs: lastMs }: Failure, { running, atMs }: Report): string {
   if (!running) return `when last tried, ${ago(atMs - lastMs)}`;
   return atMs - sinceMs < 1000 ? "just now" : `for ${formatSpan(atMs - sinceMs)}`;
-}
-
-function count(number: number, noun: string): string {
-  return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 }
 
 function ago(ms: number): string {

@@ -59,6 +59,11 @@ export function formatNumber(number: number): string {
   return number.toLocaleString("en");
 }
 
+/** Writes a number of things: `1 event`, `2,000 events`. */
+export function formatCount(number: number, noun: string): string {
+  return `${formatNumber(number)} ${noun}${number === 1 ? "" : "s"}`;
+}
+
 const SGR = { green: 32, yellow: 33, red: 31, dim: 2 } as const;
 
 /** A colour that every terminal has. */

@@ -53,6 +53,12 @@ export class FakeLifelogServer {
       return Response.json({ detail: "Not authenticated" }, { status: 401 });
     }
     const { source_id, events } = JSON.parse(text) as { source_id: string; events: StoredLifeLogEvent[] };
+    if (source_id === undefined || !Array.isArray(events)) {
+      return Response.json(
+        { detail: [{ loc: ["body", "source_id"], msg: "Field required", type: "missing" }] },
+        { status: 422 },
+      );
+    }
     const texts = eventTexts(text);
     if (texts.length !== events.length) throw new Error("The texts of the events could not be told apart");
     const detail = events.flatMap(({ timestamp, type, data }, index) => {

@@ -141,7 +141,6 @@ async function releaseOptions(): Promise<ReleaseOptions> {
   const manual = await outputOf(Deno.execPath(), [
     "run",
     "--lock=deno.lock",
-    "--no-prompt",
     ...PERMISSIONS,
     "main.ts",
     "man",

@@ -43,12 +43,13 @@ export function debianPackage(options: DebianOptions): Uint8Array {
     },
     { path: "./usr/share/man/man1/lifelog-agent.1.gz", bytes: gzip(text(manual)) },
     { path: `${doc}/changelog.gz`, bytes: gzip(text(changelog)) },
-    { path: `${doc}/copyright`, bytes: text(copyrightOf(license, homepage)) },
+    { path: `${doc}/changelog.Debian.gz`, bytes: gzip(text(debianChangelog(options))) },
     { path: "./usr/share/lintian/overrides/lifelog-agent", bytes: text(OVERRIDES) },
+    { path: `${doc}/copyright`, bytes: text(copyrightOf(license, homepage)) },
   ];
   const size = files.reduce((sum, { bytes }) => sum + Math.ceil(bytes.length / 1024), 0);
   const control = `Package: lifelog-agent
-Version: ${version}
+Version: ${version}-1
 Architecture: ${architecture}
 Maintainer: ${maintainer}
 Installed-Size: ${size}
@@ -83,15 +84,11 @@ Description: delivers what ActivityWatch records to a LifeLog server
 }
 
 /** What lintian says of every program that `deno compile` makes, and why it stays. */
-const OVERRIDES =
-  `# The program is a runtime with its JavaScript behind it: stripped, it would lose what it runs.
-lifelog-agent: unstripped-binary-or-object [usr/bin/lifelog-agent]
-# Deno's runtime carries its libraries with it; the whole is one program that is upgraded at once.
+const OVERRIDES = `# Deno's runtime carries its libraries with it, and their messages with their spelling.
 lifelog-agent: embedded-library *
-lifelog-agent: hardening-no-fortify-functions [usr/bin/lifelog-agent]
+lifelog-agent: spelling-error-in-binary *
 # Made by the project itself, not by Debian: there is no bug of Debian's to close.
 lifelog-agent: initial-upload-closes-no-bugs *
-lifelog-agent: spelling-error-in-binary *
 `;
 
 function copyrightOf(license: string, homepage: string): string {
@@ -112,6 +109,11 @@ Copyright: ${holder}
 License: Expat
 Comment: The program holds Deno's runtime (Expat), V8 (BSD-3-clause) and SQLite (public domain).
 `;
+}
+
+function debianChangelog({ version, maintainer, timeSeconds }: DebianOptions): string {
+  const date = new Date(timeSeconds * 1000).toUTCString().replace("GMT", "+0000");
+  return `lifelog-agent (${version}-1) unstable; urgency=medium\n\n  * Version ${version}: see changelog.gz.\n\n -- ${maintainer}  ${date}\n`;
 }
 
 function text(content: string): Uint8Array {

@@ -350,7 +350,7 @@ take_over() {
 }
 
 start_service() {
-  run "$bin" service install
+  if [ "$dry_run" = yes ]; then run "$bin" service install; else "$bin" service install | head -n 1; fi
   if [ "$os" = macos ]; then
     run launchctl bootout "gui/$(id -u)" "$definition" 2>/dev/null || :
     run launchctl bootstrap "gui/$(id -u)" "$definition"
@@ -358,7 +358,18 @@ start_service() {
     run systemctl --user daemon-reload
     run systemctl --user enable --quiet $NAME
     # Comes back once the agent says that it is up, and fails when it does not come up.
-    run systemctl --user restart $NAME || die "The agent does not start: look at  journalctl --user -u $NAME"
+    if ! run systemctl --user restart $NAME 2>/dev/null; then
+      # 218 and 226: this system gives its users no namespaces to close the agent in.
+      case $(systemctl --user show -p ExecMainStatus --value $NAME) in
+        218 | 226)
+          warn "This system gives its users no namespaces: the agent is closed in less"
+          "$bin" service install --no-sandbox >/dev/null
+          systemctl --user daemon-reload
+          systemctl --user restart $NAME || die "The agent does not start: look at  journalctl --user -u $NAME"
+          ;;
+        *) die "The agent does not start: look at  journalctl --user -u $NAME" ;;
+      esac
+    fi
   else
     warn "systemd does not answer for this user, so the agent is not started. In a session of the user run:"
     warn "  systemctl --user daemon-reload && systemctl --user enable --now $NAME"
@@ -426,7 +437,8 @@ uninstall() {
   fi
   # Folders that were made for the above and hold nothing now.
   for folder in "$prefix/share/man/man1" "$prefix/share/man" "$prefix/share" "$prefix/bin" \
-    "$units_dir/default.target.wants" "$units_dir" "${units_dir%/*}" "${state_dir%/*}" "$prefix"; do
+    "$units_dir/default.target.wants" "$units_dir" "${units_dir%/*}" "${state_dir%/*}" \
+    "${config_dir%/*}" "$prefix"; do
     if [ -d "$folder" ] && [ "$folder" != "$HOME" ]; then run rmdir "$folder" 2>/dev/null || :; fi
   done
   if [ "$purge" = yes ]; then say "Removed: nothing is left"; else say "Removed; settings are left in $config_dir, the cache in $state_dir"; fi

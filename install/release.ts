@@ -56,7 +56,7 @@ export function pack(target: Target, program: Uint8Array, options: ReleaseOption
   if (architecture === undefined) return;
   const text = (path: string) => new TextDecoder().decode(read(path));
   Deno.writeFileSync(
-    join(folder, `lifelog-agent_${metadata.version}_${architecture}.deb`),
+    join(folder, `lifelog-agent_${metadata.version}-1_${architecture}.deb`),
     debianPackage({
       version: metadata.version,
       architecture,

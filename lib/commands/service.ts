@@ -19,6 +19,7 @@ export const service: CommandSpec = {
       description: "Write the service's definition and say how to start it.",
       options: [
         { flags: "--program <file>", description: "the program to start (default: this one)" },
+        { flags: "--no-sandbox", description: "for a system that gives its users no namespaces: close less" },
         { flags: "--print", description: "print the definition and write nothing" },
       ],
       run: install,
@@ -79,6 +80,7 @@ function install(context: CommandContext): ExitCode {
     program,
     config: named && settingsFile !== undefined ? resolve(settingsFile) : undefined,
     writable,
+    sandbox: options.sandbox !== false,
   };
   const file = serviceFile({ env });
   const definition = os === "linux"

@@ -8,6 +8,8 @@ export interface ServiceOptions {
   readonly config?: string | undefined;
   /** The folders that the agent writes to: of its cache and its log. Where the manager can, all others are closed. */
   readonly writable: readonly string[];
+  /** Close with systemd what needs namespaces as well. Default: true. */
+  readonly sandbox?: boolean;
 }
 
 /** The service's name with systemd and the Windows task scheduler. */
@@ -19,7 +21,7 @@ export const LAUNCHD_LABEL = "org.lifelog.agent";
  * A user unit of systemd. All that Deno can do without is closed: what is left open and why is said beside it.
  * Exit codes 2 (settings) and 4 (another agent) are not tried again: nothing would be different.
  */
-export function systemdUnit({ program, config, writable }: ServiceOptions): string {
+export function systemdUnit({ program, config, writable, sandbox = true }: ServiceOptions): string {
   const args = [program, ...(config === undefined ? [] : ["--config", config])].map(systemdQuote).join(" ");
   return `[Unit]
 Description=Delivers what ActivityWatch records to a LifeLog server
@@ -39,20 +41,9 @@ RestartSec=30
 WatchdogSec=5min
 TimeoutStopSec=20
 
-UMask=0077
+${sandbox ? sandboxOf(writable) : ""}UMask=0077
 NoNewPrivileges=yes
-ProtectSystem=strict
-${writable.map((folder) => `ReadWritePaths=-${systemdPath(folder)}\n`).join("")}PrivateTmp=yes
-PrivateDevices=yes
-ProtectClock=yes
-ProtectControlGroups=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-CapabilityBoundingSet=
 LockPersonality=yes
-RestrictNamespaces=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
 # Netlink: the C library asks by it which addresses this device has, to order those of a server.
@@ -65,6 +56,27 @@ SystemCallErrorNumber=EPERM
 
 [Install]
 WantedBy=default.target
+`;
+}
+
+/**
+ * What needs namespaces of the user's own, which a few systems keep from their users. Without `PrivateUsers` a
+ * user's systemd leaves most of it out, and says nothing.
+ */
+function sandboxOf(writable: readonly string[]): string {
+  return `PrivateUsers=yes
+ProtectSystem=strict
+ProtectHome=read-only
+${writable.map((folder) => `ReadWritePaths=-${systemdPath(folder)}\n`).join("")}PrivateTmp=yes
+PrivateDevices=yes
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+RestrictNamespaces=yes
+CapabilityBoundingSet=
 `;
 }
 

@@ -33,3 +33,9 @@ Deno.test("launchdPlist() writes text that XML would take for marks as text", ()
   const plist = launchdPlist({ program: "/Users/a&b/<agent>", writable: [], logFile: "/l" });
   assert.match(plist, /<string>\/Users\/a&amp;b\/&lt;agent&gt;<\/string>/);
 });
+
+Deno.test("a unit without a sandbox holds nothing that needs namespaces", () => {
+  const unit = systemdUnit({ program: "/a", writable: ["/w"], sandbox: false });
+  assert.doesNotMatch(unit, /^(Private|Protect|ReadWritePaths|RestrictNamespaces|CapabilityBoundingSet)/m);
+  assert.match(unit, /^NoNewPrivileges=yes$/m);
+});

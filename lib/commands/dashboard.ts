@@ -1,5 +1,7 @@
+import { dirname } from "node:path";
 import { SettingError } from "../errors.ts";
 import { ExitCode } from "../exit_codes.ts";
+import { makePrivateFolder } from "../paths.ts";
 import { readOrCreateWebToken, webTokenFile } from "../web/token.ts";
 import type { CommandSpec } from "./command.ts";
 
@@ -14,6 +16,7 @@ export const dashboard: CommandSpec = {
         hint: "Set it in the settings file, for example HEALTH_PORT=5610, and restart the agent",
       });
     }
+    makePrivateFolder(dirname(cachePath));
     // Behind the #, where no browser sends it and no log has it.
     print(`http://127.0.0.1:${healthPort}/#token=${readOrCreateWebToken(webTokenFile(cachePath))}`);
     return ExitCode.Ok;

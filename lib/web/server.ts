@@ -1,3 +1,4 @@
+import { sleep } from "../time.ts";
 import { createHandler, type Views } from "./handler.ts";
 
 /** What {@link startWebServer} needs. */
@@ -24,7 +25,9 @@ const GRACE_MS = 1_000;
 export function startWebServer(options: WebServerOptions): WebServer {
   const { port, onError, ...views } = options;
   const controller = new AbortController();
-  const handler = createHandler({ ...views, onError, port: () => server.addr.port });
+  const handle = createHandler({ ...views, onError, port: () => server.addr.port });
+  const underWay = new Set<Promise<Response>>();
+  let ending = false;
   const server = Deno.serve({
     hostname: "127.0.0.1",
     port,
@@ -34,17 +37,26 @@ export function startWebServer(options: WebServerOptions): WebServer {
       onError(error);
       return new Response(null, { status: 500 });
     },
-  }, handler);
+  }, (request) => {
+    if (ending) return new Response(null, { status: 503, headers: { connection: "close" } });
+    const answer = handle(request);
+    underWay.add(answer);
+    void answer.finally(() => underWay.delete(answer));
+    return answer;
+  });
   return {
     port: server.addr.port,
     async [Symbol.asyncDispose]() {
-      const timer = setTimeout(() => controller.abort(), GRACE_MS);
-      try {
-        await server.shutdown();
-        await server.finished;
-      } finally {
-        clearTimeout(timer);
-      }
+      ending = true;
+      // Not `server.shutdown()`: it has no end while an answer hangs, and to abort it then throws past everybody.
+      const grace = new AbortController();
+      await Promise.race([
+        Promise.allSettled(underWay),
+        sleep(GRACE_MS, { signal: grace.signal }).catch(() => {}),
+      ]);
+      grace.abort();
+      controller.abort();
+      await server.finished;
     },
   };
 }

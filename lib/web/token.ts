@@ -1,6 +1,7 @@
 import { createHash, createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 import { dirname, join } from "node:path";
 import { StoreError } from "../errors.ts";
+import { refuseForeignFile } from "../private_files.ts";
 
 /** The file of the token that opens the dashboard: beside the cache, so that each agent has its own. */
 export function webTokenFile(cachePath: string): string {
@@ -13,22 +14,27 @@ export function webTokenFile(cachePath: string): string {
  * @throws {StoreError} when the file cannot be read or written, or holds no token
  */
 export function readOrCreateWebToken(path: string): string {
-  const hint = "Remove the file: the agent makes a new token when it starts";
+  const hint = "Check that you may read and write it, or remove it: the agent makes a new one when it starts";
   const read = () => Deno.readTextFileSync(path).trim();
   let token: string;
   try {
+    refuseForeignFile(path);
     try {
       token = read();
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) throw error;
       const draft = `${path}.${Deno.pid}.new`;
-      Deno.writeTextFileSync(draft, `${randomBytes(32).toString("base64url")}\n`, { mode: 0o600 });
+      Deno.writeTextFileSync(draft, `${randomBytes(32).toString("base64url")}\n`, {
+        mode: 0o600,
+        createNew: true,
+      });
       Deno.renameSync(draft, path);
       token = read();
     }
     // It may have been copied here from a backup that forgot whose it is.
     if (Deno.build.os !== "windows") Deno.chmodSync(path, 0o600);
   } catch (error) {
+    if (error instanceof StoreError) throw error;
     throw new StoreError(
       `Cannot read the dashboard's token in "${path}": ${error instanceof Error ? error.message : error}`,
       { cause: error, hint },

@@ -110,6 +110,23 @@ Deno.test("everything is reached by the keyboard, and arrow keys go through the 
     assert.equal(outline, "3px");
   }));
 
+Deno.test("a title that is markup is shown as the text that it is", () =>
+  inBrowser(async (dashboard) => {
+    const { events } = dashboard.scene.source;
+    const markup = '<img src="/x" onerror="document.title=1"><b>bold</b>';
+    for (const list of events.values()) {
+      const { startUs, durationSeconds } = list.at(-1)!;
+      list.push({ startUs: startUs + 1, durationSeconds, data: { app: markup, title: markup, url: markup } });
+    }
+    const page = await dashboard.logIn();
+    await page.locator(".lane canvas").first().focus();
+    await page.keyboard.press("End");
+    await page.locator("summary").first().click();
+    assert.ok((await textOf(page, ".lane >> nth=0")).includes(markup));
+    assert.equal(await page.locator("main img, main b").count(), 0);
+    assert.match(await page.title(), /LifeLog agent/);
+  }));
+
 Deno.test("what changes is shown without a reload", () =>
   inBrowser(async (dashboard) => {
     const page = await dashboard.logIn();

@@ -135,3 +135,22 @@ Deno.test("all dead letters go back to the queue at once, but for those that hav
   assert.deepEqual(await response.json(), { put: 2 });
   assert.equal(outboxDepth(db), waiting + 2);
 });
+
+Deno.test("an answer that hangs holds the end up for a second, and no longer", async () => {
+  using scene = await makeScene();
+  const asked = Promise.withResolvers<void>();
+  const hung = {
+    ...scene.source,
+    // deno-lint-ignore require-yield
+    async *pages() {
+      asked.resolve();
+      await new Promise(() => {});
+    },
+  };
+  const { web } = serveScene({ ...scene, source: hung, [Symbol.dispose]() {} });
+  const answer = fetch(`http://127.0.0.1:${web.port}/board/timeline`, {
+    headers: { authorization: `Bearer ${tokenOf(scene)}` },
+  }).then((response) => response.text());
+  await asked.promise;
+  await Promise.all([web[Symbol.asyncDispose](), assert.rejects(answer)]);
+});

@@ -19,6 +19,7 @@ import { openWeb } from "../../lib/web/open.ts";
 import { createPolicy } from "../../lib/filters/privacy.ts";
 import { readRules } from "../../lib/filters/rule.ts";
 import { minDuration } from "../../lib/filters/min_duration.ts";
+import type { Cipher } from "../../lib/store/cipher.ts";
 import { type Database, openDatabase } from "../../lib/store/database.ts";
 import { noteDelivered, noteFailure, noteOk, noteRead } from "../../lib/store/health.ts";
 import { setMeta } from "../../lib/store/meta.ts";
@@ -127,9 +128,10 @@ export function waitingIn(db: Database): OutboxEntry[] {
  * Makes the scene: most of the day is delivered, the last hour waits because the server is away, some events are dead
  * letters, one was deleted in ActivityWatch after its delivery, and the newest still grow.
  */
-export async function makeScene(): Promise<Scene> {
+export async function makeScene(options: { cipher?: Cipher } = {}): Promise<Scene> {
   const folder = Deno.makeTempDirSync({ prefix: "lifelog-web-" });
   const db = openDatabase(join(folder, "cache.sqlite"));
+  if (options.cipher !== undefined) db.cipher = options.cipher;
   const dayMs = new Date(NOW_MS).setHours(0, 0, 0, 0);
   const day = makeDay(dayMs + 8.6 * 3_600_000, NOW_MS - 4_000);
   const bucket = (id: string, type: BucketType): Bucket => ({

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { SourceError } from "../../lib/errors.ts";
+import { createCipher } from "../../lib/store/cipher.ts";
 import { outboxDepth, removeFromOutbox } from "../../lib/store/outbox.ts";
 import { createTimeline, localDay, type Timeline } from "../../lib/web/timeline.ts";
 import { makeScene, NOW_MS, type Scene, waitingIn } from "./scene.ts";
@@ -139,4 +140,13 @@ Deno.test("days that the ledger may have forgotten, and those to come, are not s
   }
   assert.equal((await look("2026-03-05", signal))?.day, "2026-03-05");
   assert.equal(scene.source.reads, (await look("2026-03-05", signal))!.buckets.length);
+});
+
+Deno.test("an encrypted cache tells the same of a day", async () => {
+  using plain = await makeScene();
+  using sealed = await makeScene({ cipher: createCipher({ version: 1, bytes: new Uint8Array(32).fill(7) }) });
+  const [one, other] = await Promise.all(
+    [plain, sealed].map((scene) => timelineOf(scene)(undefined, signal)),
+  );
+  assert.deepEqual(other, one);
 });

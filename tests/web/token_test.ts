@@ -32,6 +32,14 @@ Deno.test("a token file that is empty, short or no file is refused instead of op
       assert.throws(() => readOrCreateWebToken(path), StoreError);
     }
     Deno.removeSync(path);
+    if (Deno.build.os !== "windows") {
+      const other = join(dirname(path), "other");
+      Deno.writeTextFileSync(other, "x".repeat(43), { mode: 0o644 });
+      Deno.symlinkSync(other, path);
+      assert.throws(() => readOrCreateWebToken(path), /a link/);
+      assert.equal(Deno.statSync(other).mode! & 0o777, 0o644);
+      Deno.removeSync(path);
+    }
     Deno.mkdirSync(path);
     assert.throws(() => readOrCreateWebToken(path), StoreError);
   }));

@@ -1,10 +1,14 @@
 import { statfsSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { readCacheKey } from "../cache_key.ts";
 import type { LoadedSettings } from "../config/load.ts";
 import { SETTINGS } from "../config/settings.ts";
+import { UserError } from "../errors.ts";
 import { type Env, serviceFile } from "../paths.ts";
 import type { Report } from "../status/report.ts";
 import { formatBytes, formatCount, formatSpan } from "../status/words.ts";
+import { openDatabaseReadOnly } from "../store/database.ts";
+import { encryptionOf, unlock } from "../store/encryption.ts";
 import { type Check, fail, ok, warn } from "./check.ts";
 
 /** Below this much free space the cache will soon have no room to grow; below the other there is none to speak of. */
@@ -27,6 +31,7 @@ export function* checkDevice(options: DeviceOptions): Iterable<Check> {
   yield checkAgent(options.report);
   yield checkService(options);
   yield* checkFiles(options);
+  yield* checkEncryption(options);
   yield checkDisk(options);
 }
 
@@ -109,6 +114,22 @@ function* checkFiles({ report, os = Deno.build.os }: DeviceOptions): Iterable<Ch
   if (os === "windows") return;
   if (cache.exists) yield* checkPrivate(cache.path, 0o600);
   yield* checkPrivate(dirname(cache.path), 0o700);
+}
+
+/** Whether the key that is set opens an encrypted cache. */
+function* checkEncryption({ loaded, report }: DeviceOptions): Iterable<Check> {
+  if (!report.cache.exists || report.cache.problem !== undefined) return;
+  const { cacheKey } = loaded.settings;
+  try {
+    using db = openDatabaseReadOnly(report.cache.path);
+    const { state } = encryptionOf(db);
+    if (state === "off") return;
+    unlock(db, cacheKey && readCacheKey(cacheKey));
+    yield ok("encryption", "The cache is encrypted, and the key that is set opens it");
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    yield fail("encryption", error.message, error.hint ?? "Set CACHE_KEY_FILE to the file with its key");
+  }
 }
 
 /** Whether nobody but its owner can read a file. */

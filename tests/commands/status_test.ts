@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { takeLock } from "../../lib/lock.ts";
 import { eventHoursAgo, Program } from "./program.ts";
 
@@ -59,6 +60,28 @@ Deno.test("status sees ActivityWatch down, missing buckets, a wrong clock and de
   program.clockAheadMs = 600_000;
   await program.run("--once");
   assert.deepEqual(await codes(program), [1, ["not-running", "clock-skew", "dead-letters"]]);
+});
+
+Deno.test("status counts what waits in an encrypted cache without its key, and shows nothing of it", async () => {
+  await using program = new Program();
+  const key = join(program.folder, "key");
+  assert.equal((await program.run("encryption", "new-key", key)).code, 0);
+  program.env.CACHE_KEY_FILE = key;
+  program.events = [eventHoursAgo(3), eventHoursAgo(2)];
+  program.answer = { kind: "retry", reason: "it answered 503", status: 503 };
+  await program.run("--once");
+  assert.equal((await program.run("encryption", "enable")).code, 0);
+  delete program.env.CACHE_KEY_FILE;
+  const { text } = await program.run("status");
+  assert.match(text, /\nWaiting +2 events \(\d+ B\)/);
+  assert.match(text, /it answered 503/);
+  assert.doesNotMatch(text, /canary/);
+  assert.match((await program.run("doctor")).text, /\nfail {2}.*key.*\n {8}/);
+  program.env.CACHE_KEY_FILE = key;
+  assert.match(
+    (await program.run("doctor")).text,
+    /\nok {4}The cache is encrypted, and the key that is set opens it\n/,
+  );
 });
 
 Deno.test("status looks at the cache without a trace of itself, and takes no lock from an agent", async () => {

@@ -88,6 +88,11 @@ export interface Related {
 /** Reads what other buckets recorded at the same time. */
 export interface RelatedSource {
   /**
+   * All buckets of the device as they were last listed, also those that are not collected because the settings name
+   * others: what they hold decides as well. Absent: those that are collected.
+   */
+  readonly beside?: () => readonly Bucket[];
+  /**
    * Reads all events that touch [fromUs, toUs]: whole, or cut at those edges.
    * @throws {SourceError} when the source cannot be read
    */

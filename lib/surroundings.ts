@@ -8,7 +8,7 @@ const MARGIN_US = 120 * SECOND_US;
 export interface SurroundingsOptions {
   readonly policy: Policy;
   readonly related: RelatedSource;
-  /** All buckets of the device. */
+  /** The buckets that are collected. */
   readonly buckets: readonly Bucket[];
   readonly nowUs: number;
   readonly signal?: AbortSignal | undefined;
@@ -24,7 +24,8 @@ export async function readSurroundings(
   events: readonly ActivityEvent[],
   options: SurroundingsOptions,
 ): Promise<Surroundings> {
-  const { policy, related, buckets, nowUs, signal } = options;
+  const { policy, related, nowUs, signal } = options;
+  const buckets = related.beside?.() ?? options.buckets;
   const types = policy.related(bucket.type);
   if (types.length === 0 || events.length === 0) return policy.surround([]);
   let fromUs = Infinity;

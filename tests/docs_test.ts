@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
+import { parse as parseToml } from "smol-toml";
 import metadata from "../deno.json" with { type: "json" };
 import importMap from "../lib/imports.json" with { type: "json" };
 import { SETTINGS } from "../lib/config/settings.ts";
 import { ExitCode } from "../lib/exit_codes.ts";
+import { PRESET_NAMES } from "../lib/filters/presets.ts";
+import { readRules } from "../lib/filters/rule.ts";
 import { configFiles, stateFolder } from "../lib/paths.ts";
 
 const ROOT = new URL("../", import.meta.url);
@@ -141,4 +144,11 @@ Deno.test("every link in the documents to a file of the project leads somewhere"
 
 Deno.test("the changelog has an entry for the program's version", () => {
   assert.match(CHANGELOG, new RegExp(`^## \\[${metadata.version.replaceAll(".", "\\.")}\\]`, "m"));
+});
+
+Deno.test("the README's privacy rules can be read, and its table names every preset", () => {
+  const section = README.slice(README.indexOf("## Privacy"), README.indexOf("## What plays which part"));
+  const rules = parseToml(/```toml\n([\s\S]*?)```/.exec(section)![1]!) as { privacy: { rules: unknown } };
+  assert.ok(readRules(rules.privacy.rules, "README.md").rules.length >= 2);
+  assert.deepEqual(rows(section).map(([name]) => name), PRESET_NAMES.map((name) => `\`${name}\``));
 });

@@ -22,8 +22,16 @@ export function settingsTemplate(format: "toml" | "env"): string {
   return `# The settings of lifelog-agent. Take the # away from what you set; lifelog-agent config check looks it over.
 # Each can also be set in the environment, in capitals, or as an option: those win.
 
-${entries.join("\n")}`;
+${entries.join("\n")}${format === "toml" ? RULES : ""}`;
 }
+
+/** In TOML whatever follows a table's head belongs to it. */
+const RULES = `
+# Privacy rules of your own; they stand at the end of this file. lifelog-agent preview shows what they do.
+#   [[privacy.rules]]
+#   domain = "bank.example"
+#   action = "drop"
+`;
 
 function tomlValue(value: string): string {
   return /^(\d+|true|false)$/.test(value) ? value : JSON.stringify(value);

@@ -32,7 +32,10 @@ const KIN: Readonly<Record<string, readonly string[]>> = {
 };
 /** What browsers write in the title of a private window, in the languages most spoken. */
 const PRIVATE =
-  /incognito|inprivate|inkognito|private browsing|privater modus|privates fenster|navigation privée|navegación privada|navegação privada|navigazione anonima|privénavigatie|privat browsing|tryb prywatny|приватный|инкогнито|シークレット|プライベート|无痕|無痕|隐身|隱私|시크릿|[([](?:private|privat|privado|privé|privata)[)\]]|private window|- private$|— private$/iu;
+  /incognito|inprivate|inkognito|private browsing|private window|privater modus|privates fenster|navigation privée|navegación privada|navegação (?:privada|anónima|anônima)|navigazione anonima|anonima|privénavigatie|privat browsing|tryb prywatny|приватный|инкогнито|シークレット|プライベート|无痕|無痕|隐身|隱私|시크릿|[([](?:private|privat|privado|privé|privata)[)\]]|^private$/iu;
+/** Where they write it: at the end, after the page's own title. */
+const TAIL = /\s[-–—|]\s([^-–—|]*)$/u;
+const IN_PRIVATE = /\[InPrivate\]/;
 
 /**
  * The browser of an application's name, or `undefined` when it is none that is known.
@@ -88,7 +91,23 @@ export function appsOfBucket(id: string): readonly string[] {
   return browser === undefined ? [] : [browser, ...FAMILIES[browser]!];
 }
 
-/** Tells whether a browser's window says by its title that it is private. */
+/**
+ * Tells whether a browser's window says by its title that it is private. A page that is about such windows does not.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { saysPrivate } from "./browsers.ts";
+ *
+ * assert.equal(saysPrivate("firefox", "News — Mozilla Firefox Private Browsing"), true);
+ * assert.equal(saysPrivate("firefox", "Private browsing explained — Mozilla Firefox"), false);
+ * ```
+ */
 export function saysPrivate(app: string, title: string): boolean {
-  return PRIVATE.test(title) && browserOfApp(app) !== undefined;
+  const tail = title.slice(-MAX_TAIL);
+  return (PRIVATE.test(TAIL.exec(tail)?.[1] ?? "") || IN_PRIVATE.test(tail)) &&
+    browserOfApp(app) !== undefined;
 }
+
+/** Longer than what any browser writes after a title. */
+const MAX_TAIL = 100;

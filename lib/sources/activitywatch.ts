@@ -166,6 +166,9 @@ export function activityWatchSource(options: ActivityWatchOptions = {}): Source 
     );
   }
 
+  /** All buckets of the device, also those that are not collected. */
+  let beside: readonly Bucket[] = [];
+
   async function buckets({ signal }: { signal?: AbortSignal } = {}): Promise<Bucket[]> {
     const info = await read("/info", InfoSchema, signal);
     const device = hostname ?? info.hostname;
@@ -181,25 +184,30 @@ export function activityWatchSource(options: ActivityWatchOptions = {}): Source 
     for (const [type, id] of namedBuckets(bucketIds, device)) named.set(id, type);
     const namedTypes = new Set(named.values());
     const chosen: Bucket[] = [];
+    const ofDevice: Bucket[] = [];
     for (const bucket of known) {
       const asked = named.get(bucket.id);
+      const passedOver = asked === undefined && isBucketType(bucket.type) && namedTypes.has(bucket.type);
       if (asked === undefined) {
-        if (!isBucketType(bucket.type) || namedTypes.has(bucket.type)) continue;
+        if (!isBucketType(bucket.type)) continue;
         const copied = bucket.id.includes("-synced-from-") || bucket.data?.["$aw.sync.origin"] !== undefined;
         if (copied || (bucket.hostname !== device && bucket.hostname !== "unknown")) {
-          onSkipped?.(bucket.id);
+          if (!passedOver) onSkipped?.(bucket.id);
           continue;
         }
       }
       const firstEventUs = bucket.metadata?.start ? parseTimeUs(bucket.metadata.start) : undefined;
-      chosen.push({
+      const found = {
         id: bucket.id,
         type: asked ?? bucket.type as BucketType,
         hostname: bucket.hostname ?? "unknown",
         created: bucket.created ?? "",
         ...(firstEventUs === undefined ? {} : { firstEventUs }),
-      });
+      };
+      ofDevice.push(found);
+      if (!passedOver) chosen.push(found);
     }
+    beside = ofDevice;
     return chosen;
   }
 
@@ -348,7 +356,7 @@ export function activityWatchSource(options: ActivityWatchOptions = {}): Source 
     return events;
   }
 
-  return { buckets, pages, newestStartUs, during, describe };
+  return { buckets, pages, newestStartUs, during, beside: () => beside, describe };
 }
 
 /** The answer is larger than the agent takes: a smaller window may do. */

@@ -74,6 +74,7 @@ Deno.test("standard takes query, fragment and passwords from URLs, also from tho
   );
   const unchanged = [
     [WINDOW, { app: "Code", title: "incognito.ts - Code" }],
+    [WINDOW, { app: "Google-chrome", title: "Incognito (film) - Google Chrome" }],
     [WINDOW, { app: "Code", title: "Is C# / .NET right? a.b?" }],
     [WEB, { title: "T", url: "https://a.example/b" }],
     [AFK, { status: "not-afk" }],

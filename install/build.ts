@@ -32,31 +32,50 @@ const ENVIRONMENT = [
   ...OTLP_VARIABLES,
 ];
 
+/** What is known when the program is built, to narrow its permissions by. */
+export interface Known {
+  /** The hosts that it shall reach, each with or without a port, with commas between them. */
+  readonly net?: string | undefined;
+  /** The files and folders that it shall read and write, with commas between them. */
+  readonly files?: string | undefined;
+}
+
 /**
- * The permissions baked into the program. Hosts and paths are settings, so network and files cannot be narrowed at
- * build time; running programs and loading libraries are never allowed, and of the system only the free space of a disk
- * may be asked for.
+ * The permissions baked into a program. Hosts and paths are settings, so network and files are only as narrow as is
+ * known when it is built; running programs and loading libraries are never allowed, and of the system only the free
+ * space of a disk may be asked for. A compiled program imports nothing from elsewhere.
  */
-export const PERMISSIONS: readonly string[] = [
-  "--no-prompt",
-  "--allow-net",
-  "--allow-read",
-  "--allow-write",
-  "--allow-sys=statfs",
-  `--allow-env=${[...SETTINGS.map(({ env }) => env), ...ENVIRONMENT].join(",")}`,
-];
+export function permissionsFor({ net, files }: Known = {}): string[] {
+  const only = (flag: string, what: string | undefined) => what === undefined ? flag : `${flag}=${what}`;
+  return [
+    "--no-prompt",
+    only("--allow-net", net),
+    only("--allow-read", files),
+    only("--allow-write", files),
+    "--allow-sys=statfs",
+    `--allow-env=${[...SETTINGS.map(({ env }) => env), ...ENVIRONMENT].join(",")}`,
+  ];
+}
+
+/** The permissions of the program as it is released. */
+export const PERMISSIONS: readonly string[] = permissionsFor();
 
 /** Where the sources are compiled from. */
 const STAGED = "dist/source";
 
-async function compile(target: Target, output: string, denort: string | undefined): Promise<boolean> {
+async function compile(
+  target: Target,
+  output: string,
+  permissions: readonly string[],
+  denort: string | undefined,
+): Promise<boolean> {
   const { code } = await new Deno.Command(Deno.execPath(), {
     cwd: STAGED,
     args: [
       "compile",
       "--quiet",
       "--lock=deno.lock",
-      ...PERMISSIONS,
+      ...permissions,
       "--target",
       target,
       "--output",
@@ -91,15 +110,15 @@ async function cacheFolders(): Promise<{ denoDir: string; npmCache: string }> {
 }
 
 /** Compiles the program for one target. */
-async function build(target: Target, output: string): Promise<void> {
+async function build(target: Target, output: string, permissions: readonly string[]): Promise<void> {
   await Deno.mkdir(dirname(output), { recursive: true });
   const named = Deno.env.get("DENORT_BIN");
   const folders = await cacheFolders();
   const kept = await Deno.stat(keptRuntime(folders.denoDir, target)).then(() => true, () => false);
   const done = named !== undefined
-    ? await compile(target, output, named)
-    : (!kept && await compile(target, output, undefined)) ||
-      await compile(target, output, await runtimeFromNpm({ target, ...folders, fetchPackage }));
+    ? await compile(target, output, permissions, named)
+    : (!kept && await compile(target, output, permissions, undefined)) ||
+      await compile(target, output, permissions, await runtimeFromNpm({ target, ...folders, fetchPackage }));
   if (!done) throw new Error(`Cannot compile for ${target}`);
   const { format, cpu, embedded } = cutProgram(await Deno.readFile(output));
   const { size } = await Deno.stat(output);
@@ -166,11 +185,14 @@ async function outputOf(command: string, args: string[]): Promise<string | undef
   }
 }
 
-const USAGE = `Usage: deno task build [--target TARGET | --all] [--pack] [--finish]
+const USAGE =
+  `Usage: deno task build [--target TARGET | --all] [--pack] [--finish] [--net HOSTS] [--files PATHS]
   --target TARGET  compile for another machine: ${TARGETS.join(", ")}
   --all            compile for all of them, --pack and --finish
   --pack           make the archive, and the package, of what was compiled, in dist/release
-  --finish         only: write the checksums and manifests of what is in dist/release`;
+  --finish         only: write the checksums and manifests of what is in dist/release
+  --net HOSTS      let the program reach these only: lifelog.example.org:443,127.0.0.1:5600
+  --files PATHS    let it read and write these only: its folders of settings, cache and logs`;
 
 async function main(args: readonly string[]): Promise<void> {
   const { values } = parseArgs({
@@ -180,6 +202,8 @@ async function main(args: readonly string[]): Promise<void> {
       all: { type: "boolean", default: false },
       pack: { type: "boolean", default: false },
       finish: { type: "boolean", default: false },
+      net: { type: "string" },
+      files: { type: "string" },
     },
   });
   const targets = TARGETS.filter((target) => values.all || target === values.target);
@@ -190,7 +214,7 @@ async function main(args: readonly string[]): Promise<void> {
   for (const target of values.finish ? [] : targets) {
     const folder = values.all ? `dist/${PLATFORMS[target]}` : "dist";
     const output = `${folder}/${programName(target)}`;
-    await build(target, output);
+    await build(target, output, permissionsFor(values));
     if (release !== undefined) pack(target, await Deno.readFile(output), release);
   }
   if (values.all || values.finish) {

@@ -298,7 +298,7 @@ export class Database implements Disposable {
     return this.get<{ freelist_count: number }>("PRAGMA freelist_count")!.freelist_count;
   }
 
-  /** Gives free pages back to the file system, at most `pages` of them (4 KiB each). */
+  /** Gives free pages back to the file system, at most `pages` of them (4 KiB each), or all for 0. */
   shrink(pages: number): void {
     this.#told("write", () => this.#db.exec(`PRAGMA incremental_vacuum(${Math.trunc(pages)})`));
   }
@@ -325,13 +325,39 @@ export class Database implements Disposable {
   }
 
   /**
-   * Writes the whole file anew and empties the log beside it, so that nothing of what was deleted or overwritten is
-   * left in either. Done whole or not at all; needs as much free space as the cache takes.
+   * Writes tables anew and leaves nothing of what they held before, in free pages or in the log. `VACUUM` would do the
+   * same, but it attaches a database, which the runtime grants only to a program that may do everything. Needs as much
+   * free space as the tables take.
+   * @param tables none that others refer to
    * @returns whether the log could be emptied: not while another program reads in the cache
    */
-  scrub(): boolean {
-    this.#db.exec("VACUUM");
-    return this.#db.prepare("PRAGMA wal_checkpoint(TRUNCATE)").get()?.busy === 0;
+  scrub(tables: readonly string[]): boolean {
+    this.eraseDeleted();
+    // Pages that were freed before are given back first, so that none of them comes to use as it is.
+    this.shrink(0);
+    this.transaction(() => tables.forEach((table) => this.#rewrite(table)));
+    this.shrink(0);
+    return this.get<{ busy: number }>("PRAGMA wal_checkpoint(TRUNCATE)")?.busy === 0;
+  }
+
+  /** Copies a table's rows into a new one that takes its place. The pages of the old one are erased. */
+  #rewrite(table: string): void {
+    const parts = this.all<{ type: string; sql: string | null }>(
+      "SELECT type, sql FROM sqlite_schema WHERE tbl_name = ? ORDER BY type = 'table' DESC",
+      table,
+    );
+    const create = parts[0]!.sql!.replace(/^CREATE TABLE\s+("?)\w+\1/, `CREATE TABLE "${table}_next"`);
+    const place = this.get<{ seq: number }>("SELECT seq FROM sqlite_sequence WHERE name = ?", table);
+    this.#db.exec(`${create};
+      INSERT INTO "${table}_next" SELECT * FROM "${table}";
+      DROP TABLE "${table}";
+      ALTER TABLE "${table}_next" RENAME TO "${table}";`);
+    // A place in the queue is never used again, also when the last that was used is empty by now.
+    if (place !== undefined) {
+      this.run("DELETE FROM sqlite_sequence WHERE name = ?", table);
+      this.run("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", table, place.seq);
+    }
+    for (const { sql } of parts.slice(1)) if (sql !== null) this.#db.exec(sql);
   }
 
   [Symbol.dispose](): void {

@@ -235,7 +235,7 @@ export function* convert(
     });
   }
   if (sealing) {
-    if (!db.scrub()) {
+    if (!db.scrub(["outbox", "dead_letter", "ledger"])) {
       throw new StoreError("Cannot empty the cache's log as another program reads in the cache", {
         hint: "End what else has the cache open, then start again: it goes on from here",
       });

@@ -31,7 +31,7 @@ const BUCKET = { id: "b", type: "currentwindow", hostname: "x", created: "" } as
 const CANARY = "canary-title";
 const REASON = "canary-reason";
 /** More than two transactions' worth, with many events of one start among them. */
-const COUNT = 1300;
+const COUNT = 1050;
 
 const titleOf = (n: number) => `${CANARY}-${n}-€😀`;
 const dataOf = (n: number) => ({ title: titleOf(n) });
@@ -173,7 +173,7 @@ Deno.test("encrypting, changing the key and making readable go on from wherever 
       {
         using db = openDatabase(path);
         unlock(db, name === "encrypting" ? undefined : name === "making readable" ? OTHER : KEY);
-        db.scrub();
+        db.scrub(["outbox", "dead_letter", "ledger"]);
       }
       Deno.copyFileSync(path, start);
       let steps = 0;

@@ -8,7 +8,7 @@ export interface Took {
   readonly toMs: number;
 }
 
-/** Is told what the loops do, as it happens. It must be quick, and must not throw. */
+/** Is told what the loops do, as it happens. It must be quick. */
 export interface Observer {
   /** A pass over a bucket ended; without a result it failed. */
   readonly collected: (bucket: Bucket, result: CollectResult | undefined, took: Took) => void;
@@ -18,12 +18,21 @@ export interface Observer {
   readonly drained: (result: DrainResult | undefined, took: Took) => void;
 }
 
-/** Makes one observer of several. */
-export function observeAll(observers: readonly Observer[]): Observer {
+/** Makes one observer of several. What one of them throws is told to `onError` and goes no further. */
+export function observeAll(observers: readonly Observer[], onError: (error: unknown) => void): Observer {
+  function tell<K extends keyof Observer>(what: K, ...args: Parameters<Observer[K]>): void {
+    for (const observer of observers) {
+      try {
+        (observer[what] as (...args: Parameters<Observer[K]>) => void)(...args);
+      } catch (error) {
+        onError(error);
+      }
+    }
+  }
   return {
-    collected: (...args) => observers.forEach((observer) => observer.collected(...args)),
-    sent: (...args) => observers.forEach((observer) => observer.sent(...args)),
-    drained: (...args) => observers.forEach((observer) => observer.drained(...args)),
+    collected: (...args) => tell("collected", ...args),
+    sent: (...args) => tell("sent", ...args),
+    drained: (...args) => tell("drained", ...args),
   };
 }
 

@@ -1,5 +1,6 @@
 import { getLogger } from "@logtape/logtape";
 import metadata from "../../deno.json" with { type: "json" };
+import { createRepeatGate } from "../log.ts";
 import { observeAll, type Observer } from "../observer.ts";
 import { type OtlpSettings, readOtlpSettings } from "../otlp/settings.ts";
 import type { RunOptions } from "./run.ts";
@@ -47,6 +48,7 @@ async function open(
   const metrics = createMetrics({ version: metadata.version, look });
   const observers = [metrics.observer];
   const opened: AsyncDisposable[] = [];
+  const repeats = createRepeatGate({ now: Date.now });
   if (otlpSettings?.metrics !== undefined || otlpSettings?.traces !== undefined) {
     const { openOtlp } = await import("../otlp/exporter.ts");
     const otlp = openOtlp({ settings: otlpSettings, metrics, version: metadata.version, deviceId });
@@ -66,7 +68,10 @@ async function open(
     }
   }
   return {
-    observer: observeAll(observers),
+    observer: observeAll(observers, (error) => {
+      const line = repeats.failed("observer", `Cannot note what was done: ${reasonOf(error)}`);
+      if (line !== undefined) log.error("{line}", { line });
+    }),
     async [Symbol.asyncDispose]() {
       await Promise.allSettled(opened.map((one) => one[Symbol.asyncDispose]()));
     },
@@ -74,5 +79,9 @@ async function open(
 }
 
 function complain(what: string, error: unknown): void {
-  log.error("{what}: {reason}", { what, reason: error instanceof Error ? error.message : String(error) });
+  log.error("{what}: {reason}", { what, reason: reasonOf(error) });
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

@@ -182,7 +182,11 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
   const exact = isExact(all) && all.received === all.inActivityWatch - all.tooShort;
   print(paint.bold("\nWhat ActivityWatch has against what the LifeLog server has\n"));
   for (const line of fidelityTable(counts, paint)) print(line);
-  print(exact ? paint.green("\n  Exact.") : paint.red("\n  Not exact."));
+  print(
+    exact
+      ? paint.green(`\n  Exact: ${all.received} events, each of them once and with its last duration.`)
+      : paint.red("\n  Not exact."),
+  );
   await Deno.remove(folder, { recursive: true });
   return { counts, resent: server.resent, exact };
 }

@@ -64,7 +64,8 @@ let slab = new Uint8Array(512 * DIGEST_BYTES);
 let slabAt = 0;
 
 function sorted(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sorted);
+  // Arrays stand inside of an object, so that none is taken for the pairs that an object is made of.
+  if (Array.isArray(value)) return { array: value.map(sorted) };
   if (!isObject(value)) return value;
   // Pairs, for an object would put keys that look like numbers first and take "__proto__" for more than a key.
   return Object.keys(value).sort().map((key) => [key, sorted(value[key])]);

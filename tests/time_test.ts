@@ -1,0 +1,57 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { formatTimeUs, parseTimeUs, sleep } from "../lib/time.ts";
+
+Deno.test("parseTimeUs() reads what both ActivityWatch servers write: no, three, six or nine digits, Z or an offset", () => {
+  const base = Date.UTC(2026, 2, 29, 1, 30) * 1000;
+  for (
+    const [text, us] of [
+      ["2026-03-29T01:30:00Z", 0],
+      ["2026-03-29T01:30:00+00:00", 0],
+      ["2026-03-29 01:30:00+00:00", 0],
+      ["2026-03-29T01:30:00.5Z", 500_000],
+      ["2026-03-29T01:30:00.123Z", 123_000],
+      ["2026-03-29T01:30:00.123456+00:00", 123_456],
+      ["2026-03-29T01:30:00.123456789Z", 123_456],
+      ["2026-03-29T01:30:00.999999999Z", 999_999],
+      ["2026-03-29T03:30:00.000001+02:00", 1],
+      ["2026-03-28T20:00:00-05:30", 0],
+    ] as const
+  ) assert.equal(parseTimeUs(text), base + us, text);
+});
+
+Deno.test("parseTimeUs() takes nothing that is not a whole time with an offset", () => {
+  for (
+    const text of [
+      "",
+      "2026-03-29",
+      "2026-03-29T01:30Z",
+      "2026-03-29T01:30:00",
+      "2026-13-29T01:30:00Z",
+      "2026-03-29T25:30:00Z",
+      "2026-03-29T01:30:00.1234567890Z",
+      "2026-03-29T01:30:00 00:00",
+      "+12026-03-29T01:30:00Z",
+      "now",
+    ]
+  ) assert.equal(parseTimeUs(text), undefined, text);
+});
+
+Deno.test("formatTimeUs() writes six digits always, and parseTimeUs() reads the same microsecond", () => {
+  assert.equal(formatTimeUs(0), "1970-01-01T00:00:00.000000+00:00");
+  assert.equal(formatTimeUs(-1), "1969-12-31T23:59:59.999999+00:00");
+  fc.assert(fc.property(fc.integer({ min: 0, max: 4_000_000_000_000_000 }), (us) => {
+    const text = formatTimeUs(us);
+    assert.match(text, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00$/);
+    assert.equal(parseTimeUs(text), us);
+  }));
+});
+
+Deno.test("sleep() ends at once when it is aborted, before or meanwhile, with the signal's reason", async () => {
+  await assert.rejects(sleep(60_000, { signal: AbortSignal.abort(new Error("before")) }), /before/);
+  const stop = new AbortController();
+  const slept = sleep(60_000, { signal: stop.signal });
+  stop.abort(new Error("meanwhile"));
+  await assert.rejects(slept, /meanwhile/);
+  await sleep(0, { signal: new AbortController().signal });
+});

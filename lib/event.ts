@@ -193,6 +193,8 @@ export interface ProbeResult {
    */
   readonly kind: "ready" | "refused" | "unavailable" | "unreachable" | "stranger";
   readonly reason: string;
+  /** What the connection itself says, for the eye of the person who asked. */
+  readonly detail?: string;
   readonly status?: number;
   /** Whether it refuses the same request without a token; known only where it is `ready`. */
   readonly asksForToken?: boolean;

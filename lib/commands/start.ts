@@ -89,7 +89,8 @@ async function open(context: CommandContext): Promise<ExitCode> {
     using db = cache.db;
     if (cache.loss !== undefined) tellOfLoss(cache.loss);
     manager.ready();
-    note(() => noteStarted(db, { pid: Deno.pid, version: metadata.version, startedMs: Date.now() }));
+    const once = options.once === true;
+    note(() => noteStarted(db, { pid: Deno.pid, version: metadata.version, startedMs: Date.now(), once }));
     try {
       if (!await prepare(db, cacheKey, progress, stop.signal)) return ExitCode.Ok;
       const code = await run({

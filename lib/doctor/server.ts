@@ -79,14 +79,14 @@ function judge(result: ProbeResult, endpoint: URL, hasToken: boolean): Check {
         `The LifeLog server cannot take events now: ${reason}`,
         "Look at the server; events are kept here and sent when it is well",
       );
-    case "unreachable":
+    case "unreachable": {
+      const { detail } = result;
       return fail(
         "server",
-        `The LifeLog server cannot be reached: ${reason}`,
-        /secure|certificate/.test(reason)
-          ? "Check the server's certificate; one of your own must be in this device's store of certificates"
-          : "Check CENTRAL_SERVER_ENDPOINT, and that this device is online and the server runs",
+        `The LifeLog server cannot be reached: ${reason}${detail === undefined ? "" : `: ${detail}`}`,
+        mendOf(`${reason} ${detail}`),
       );
+    }
     case "stranger":
       return fail(
         "server",
@@ -94,4 +94,24 @@ function judge(result: ProbeResult, endpoint: URL, hasToken: boolean): Check {
         "Check CENTRAL_SERVER_ENDPOINT, which usually ends in /api/v1/ingest, and that no log-in page is between",
       );
   }
+}
+
+/** What mends a connection that cannot be made. */
+function mendOf(fault: string): string {
+  if (/pinned/.test(fault)) {
+    return "If the server was given a new key, set SERVER_PINS to it; if not, somebody is between";
+  }
+  if (/UnknownIssuer|CaUsedAsEndEntity|self.signed/i.test(fault)) {
+    return "If the server's authority is your own, set SERVER_CA_FILE to its certificate; if not, somebody is between";
+  }
+  if (/expired|NotValidYet|not valid yet/i.test(fault)) {
+    return "Renew the server's certificate, or set this device's clock";
+  }
+  if (/NotValidForName|not valid for name/.test(fault)) {
+    return "Set CENTRAL_SERVER_ENDPOINT to a name that the server's certificate is for";
+  }
+  if (/certificate|TLS/i.test(fault)) {
+    return "Check that CENTRAL_SERVER_ENDPOINT is a server that speaks TLS, and its certificate";
+  }
+  return "Check CENTRAL_SERVER_ENDPOINT, and that this device is online and the server runs";
 }

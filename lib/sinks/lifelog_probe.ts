@@ -54,7 +54,8 @@ export async function probeLifelog(options: ProbeOptions): Promise<ProbeResult> 
   } catch (error) {
     signal?.throwIfAborted();
     const slow = error instanceof DOMException && error.name === "TimeoutError";
-    return { kind: "unreachable", reason: slow ? `no answer within ${timeoutMs / 1000} s` : faultOf(error) };
+    if (slow) return { kind: "unreachable", reason: `no answer within ${timeoutMs / 1000} s` };
+    return { kind: "unreachable", reason: faultOf(error), detail: detailOf(error) };
   }
   const { response: { status }, text, clockAheadMs } = answer;
   const rest = { status, ...(clockAheadMs === undefined ? {} : { clockAheadMs }) };
@@ -74,6 +75,12 @@ export async function probeLifelog(options: ProbeOptions): Promise<ProbeResult> 
     return { kind: "unavailable", reason, ...rest };
   }
   return { kind: "stranger", reason, ...rest };
+}
+
+/** The end of Deno's message: what comes before is the address. */
+function detailOf(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return text.replace(/^.*client error \(\w+\): /s, "");
 }
 
 function parse(text: string): unknown {

@@ -59,7 +59,7 @@ function facts(report: Report, options: RenderOptions): string[][] {
         }`
         : agent?.stoppedMs === undefined
         ? "does not run"
-        : `stopped ${when(agent.stoppedMs, "")}${version}`,
+        : `${agent.once === true ? "ran once, ended" : "stopped"} ${when(agent.stoppedMs, "")}${version}`,
     ],
   ];
   if (cache.problem !== undefined) return [...rows, ["Cache", cache.path]];
@@ -140,6 +140,7 @@ export function statusJson(report: Report, verdict: Verdict, options: { delivers
       running,
       pid: agent?.pid ?? null,
       version: agent?.version ?? null,
+      once: agent?.once ?? null,
       started_at: iso(agent?.startedMs),
       stopped_at: iso(agent?.stoppedMs),
     },

@@ -7,6 +7,8 @@ const HOUR_MS = 60 * MINUTE_MS;
 const DAY_MS = 24 * HOUR_MS;
 /** An agent that was stopped may be on its way back: no longer than this. */
 const ABSENCE_MS = 15 * MINUTE_MS;
+/** How long ago a run with `--once` may be: once a day is often enough for some. */
+const BETWEEN_RUNS_MS = 26 * HOUR_MS;
 /** A fault that lasts longer than this does not go away by itself. */
 const PASSING_MS = 15 * MINUTE_MS;
 /** A server may be away over a night; what waits is kept. */
@@ -91,6 +93,8 @@ function* judgeAgent(report: Report): Iterable<Finding> {
   } else if (!running) {
     const lastMs = agent?.stoppedMs ?? collecting.okAtMs;
     const goneMs = lastMs === undefined ? Infinity : atMs - lastMs;
+    // Somebody starts it now and then, to run once: between two runs all is well.
+    if (agent?.once === true && goneMs < BETWEEN_RUNS_MS) return;
     yield {
       code: "not-running",
       level: goneMs < ABSENCE_MS ? "degraded" : "failing",

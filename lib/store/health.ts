@@ -35,6 +35,8 @@ export interface AgentNote {
   readonly pid: number;
   readonly version: string;
   readonly startedMs: number;
+  /** It was to collect and deliver once; another comes when somebody starts it. */
+  readonly once?: boolean;
   /** When it ended in order; absent while it runs, and where it was killed. */
   readonly stoppedMs?: number;
 }

@@ -101,7 +101,7 @@ Deno.test("statusJson() has the names that programs read, whether they are known
     schema_version: "",
     at: "",
     verdict: { level: "", line: "", findings: [{ code: "", level: "", message: "", hint: "" }] },
-    agent: { running: "", pid: "", version: "", started_at: "", stopped_at: "" },
+    agent: { running: "", pid: "", version: "", once: "", started_at: "", stopped_at: "" },
     collecting: { from: "", ok_at: "", failure },
     delivering: {
       endpoint_set: "",

@@ -194,6 +194,8 @@ Deno.test("judge() does not blame what is no fault", () => {
     { buckets: [AFK, bucket(), bucket({ type: "web.tab.current", newestEndMs: NOW_MS - 99 * HOUR_MS })] },
     // A backfill of hours is one pass.
     { collecting: {}, buckets: [bucket({ complete: false, readAtMs: undefined })] },
+    // It is run once now and then.
+    { running: false, agent: { ...WELL.agent!, once: true, stoppedMs: NOW_MS - 20 * HOUR_MS } },
     // What happened to the cache weeks ago.
     { cache: { ...WELL.cache, loss: { ...LOSS, atMs: NOW_MS - 400 * HOUR_MS } } },
     // An old fault of the server with nothing left to send.

@@ -278,10 +278,13 @@ function openRow(
 function* readable(damaged: Database, table: "outbox" | "dead_letter"): Iterable<KeptRow> {
   const next = (where: string, seq: number) =>
     attempt(() => damaged.get<KeptRow>(`SELECT * FROM ${table} WHERE seq ${where} LIMIT 1`, seq));
+  // In a damaged tree the row that is found may be another than was asked for: it would be found without an end.
   let first = -1;
-  for (let row; (row = next("> ? ORDER BY seq", first)) !== undefined; first = row.seq) yield row;
+  for (let row; (row = next("> ? ORDER BY seq", first)) !== undefined && row.seq > first; first = row.seq) {
+    yield row;
+  }
   let last = Number.MAX_SAFE_INTEGER;
-  for (let row; (row = next("< ? ORDER BY seq DESC", last)) !== undefined; last = row.seq) {
+  for (let row; (row = next("< ? ORDER BY seq DESC", last)) !== undefined && row.seq < last; last = row.seq) {
     if (row.seq <= first) return;
     yield row;
   }

@@ -56,6 +56,19 @@ Deno.test("the address with the token logs in, and the token is nowhere in the p
     assert.ok(await page.locator("#login").isHidden());
   }));
 
+Deno.test("without the token there is a form for it, and nothing else", () =>
+  inBrowser(async (dashboard) => {
+    const page = await dashboard.open("/");
+    await page.locator("#login").waitFor();
+    assert.ok(await page.locator("#board").isHidden());
+    assert.equal(await page.evaluate(() => document.activeElement?.id), "token");
+    assert.deepEqual(await violations(page), []);
+    await page.keyboard.type(dashboard.token);
+    await page.keyboard.press("Enter");
+    await page.locator(".lane canvas").nth(2).waitFor();
+    expectFaults(dashboard, /401/);
+  }));
+
 Deno.test("axe finds nothing wrong, in light and dark, wide and narrow, with tables opened and logged out", () =>
   inBrowser(async (dashboard) => {
     for (const colorScheme of ["light", "dark"] as const) {

@@ -41,7 +41,7 @@ async function ask(path, body) {
 
 /** @param {boolean} loggedIn */
 function showBoard(loggedIn) {
-  if (byId("board").hidden === !loggedIn) return;
+  if (byId(loggedIn ? "board" : "login").hidden === false) return;
   byId("board").hidden = !loggedIn;
   byId("tools").hidden = !loggedIn;
   byId("login").hidden = loggedIn;
@@ -106,7 +106,7 @@ function showState(state) {
   );
   showFigures(report, delivers);
   showBuckets(report.buckets, report.atMs);
-  showDeadLetters(deadLetters);
+  showDeadLetters(deadLetters, report.atMs);
   replace(byId("footer"), `lifelog-agent ${version} · device ${deviceId} · cache ${report.cache.path}`);
   if (today !== state.today) {
     today = state.today;
@@ -175,8 +175,8 @@ function showBuckets(buckets, atMs) {
   );
 }
 
-/** @param {{ total: number, shown: any[] }} deadLetters */
-function showDeadLetters({ total, shown }) {
+/** @param {{ total: number, shown: any[] }} deadLetters @param {number} atMs */
+function showDeadLetters({ total, shown }, atMs) {
   byId("retry-all").hidden = total === 0;
   byId("dead-scroll").hidden = total === 0;
   if (byId("dead-text").dataset.total !== String(total)) {
@@ -197,18 +197,18 @@ function showDeadLetters({ total, shown }) {
     "dead",
     ["Event of", "Bucket", "Status", "Reason", "Since", ""],
     shown.map((letter) => [
-      clock(letter.startMs, Date.now()),
+      clock(letter.startMs, atMs),
       letter.bucket,
       letter.status === null ? "–" : String(letter.status),
       letter.reason,
-      clock(letter.deadAtMs, Date.now()),
+      clock(letter.deadAtMs, atMs),
       // What has no form at the server was never sent, and would be none the better for it.
       letter.status === null ? "" : el(
         "button",
         {
           type: "button",
           "data-seq": String(letter.seq),
-          "aria-label": `Retry the event of ${clock(letter.startMs, Date.now())}`,
+          "aria-label": `Retry the event of ${clock(letter.startMs, atMs)}`,
         },
         "Retry",
       ),

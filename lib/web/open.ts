@@ -97,7 +97,7 @@ export function openWeb(options: WebOptions): Web {
         lagMs: samples.map(({ lagMs }) => lagMs),
       };
     },
-    timeline,
+    timeline: timeline.look,
     async retry(seqs) {
       const put = seqs === "all" ? await retryAll(db) : retryDeadLetters(db, seqs);
       log.info("{put} dead letters were put back in the queue", { put });
@@ -107,6 +107,7 @@ export function openWeb(options: WebOptions): Web {
 
   function sample(): void {
     try {
+      timeline.tidy();
       const { report } = look();
       const lags = report.buckets.flatMap(({ lagMs }) => lagMs ?? []);
       addSample(db, {

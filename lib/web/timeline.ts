@@ -16,6 +16,8 @@ const FRESH_MS = 15_000;
 /** How far back the newest events are read again, and how often the whole day is. */
 const TAIL_US = 15 * MINUTE_US;
 const WHOLE_MS = 15 * 60_000;
+/** How long what was read is kept after the last look, in milliseconds. */
+const KEEP_MS = 5 * 60_000;
 
 /** How an event of ActivityWatch stands at the server. */
 export type Standing =
@@ -94,17 +96,24 @@ interface Held {
   readonly wholeAtMs: number;
 }
 
-/**
- * Makes the function that tells of a day, today by default; `undefined` for one that the ledger may have forgotten. It reads ActivityWatch while somebody looks and at no
- * other time: the day once, then its end, never twice at once. Nothing of what it reads is kept past that.
- */
-export function createTimeline(
-  options: TimelineOptions,
-): (day: string | undefined, signal: AbortSignal) => Promise<Timeline | undefined> {
+/** Tells of days. */
+export interface TimelineViews {
+  /**
+   * Tells of a day, today by default; `undefined` for one that the ledger may have forgotten. Reads ActivityWatch: the
+   * day once, then its end, never twice at once.
+   */
+  readonly look: (day: string | undefined, signal: AbortSignal) => Promise<Timeline | undefined>;
+  /** Forgets what was read where nobody has looked for some minutes: titles are not kept for their own sake. */
+  readonly tidy: () => void;
+}
+
+/** Makes what tells of days. It reads ActivityWatch while somebody looks and at no other time. */
+export function createTimeline(options: TimelineOptions): TimelineViews {
   const { db, source, filters, policy, now = Date.now } = options;
   let held = new Map<string, Held>();
   let heldDay = "";
   let made: Timeline | undefined;
+  let lookedAtMs = -Infinity;
   let turn: Promise<unknown> = Promise.resolve();
 
   async function readBucket(
@@ -231,7 +240,8 @@ export function createTimeline(
     return covered.length > 0 && startUs < covered[0]!.fromUs ? "before" : "open";
   }
 
-  return (day, signal) => {
+  function look(day: string | undefined, signal: AbortSignal): Promise<Timeline | undefined> {
+    lookedAtMs = now();
     const result = turn.then(() => {
       signal.throwIfAborted();
       const today = new Date(now());
@@ -241,7 +251,15 @@ export function createTimeline(
     });
     turn = result.catch(() => {});
     return result;
-  };
+  }
+
+  function tidy(): void {
+    if (Math.abs(now() - lookedAtMs) < KEEP_MS) return;
+    held = new Map();
+    made = undefined;
+  }
+
+  return { look, tidy };
 }
 
 function asBucket({ id, type, created }: KnownBucket): Bucket {

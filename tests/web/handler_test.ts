@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import * as fc from "fast-check";
 import { createHandler, type HandlerOptions } from "../../lib/web/handler.ts";
 import { sessionOf } from "../../lib/web/token.ts";
 
@@ -193,4 +194,49 @@ Deno.test("a day that is none is refused before anything is read", async () => {
   for (const day of ["today", "2026-1-1", "2026-01-31T00:00", "../../etc"]) {
     assert.equal((await ask(`/board/timeline?day=${day}`, { headers: bearer() })).status, 400, day);
   }
+});
+
+Deno.test("no request without the token gets what needs it, however it is made up", async () => {
+  const { ask, errors, retried } = handler({
+    metrics: () => Promise.resolve({ type: "text/plain", text: "SECRET" }),
+    state: () => "SECRET",
+    history: () => "SECRET",
+    timeline: () => Promise.resolve("SECRET"),
+  });
+  const paths = [
+    "/metrics",
+    "/board/state",
+    "/board/history",
+    "/board/timeline",
+    "/board/dead-letters/retry",
+  ];
+  const path = fc.oneof(
+    fc.constantFrom(...paths, "/board/login", "/board/logout"),
+    fc.tuple(fc.constantFrom(...paths), fc.constantFrom("/", "//", "%00", "/..", ";x", "?token=x", "#")).map((
+      parts,
+    ) => parts.join("")),
+    fc.webPath(),
+  );
+  const text = fc.stringMatching(/^[!-~]{0,40}$/);
+  const headers = fc.record({
+    "authorization": fc.oneof(text, text.map((token) => `Bearer ${token}`), fc.constant(`Basic ${TOKEN}`)),
+    "cookie": fc.oneof(text, text.map((value) => `lifelog_board=${value}`), fc.constant("lifelog_board")),
+    "origin": fc.constantFrom(ORIGIN, "null", "http://evil.example"),
+    "content-type": fc.constantFrom("application/json", "text/plain"),
+    "sec-fetch-site": fc.constantFrom("same-origin", "none", "cross-site"),
+    "x-forwarded-host": fc.constantFrom("127.0.0.1:5610"),
+  }, { requiredKeys: [] });
+  const request = fc.tuple(path, fc.constantFrom("GET", "POST", "PUT", "HEAD"), headers, text);
+  await fc.assert(
+    fc.asyncProperty(request, async ([path, method, headers, body]) => {
+      const sent = method === "POST" || method === "PUT" ? { body } : {};
+      const { status, text, headers: got } = await ask(path || "/", { method, headers, ...sent });
+      assert.ok([200, 401, 403, 404, 405].includes(status), `${status}`);
+      assert.ok(!text.includes("SECRET"));
+      assert.ok(got.has("content-security-policy"));
+      assert.ok(!got.has("set-cookie") && !got.has("access-control-allow-origin"));
+    }),
+    { numRuns: 200 },
+  );
+  assert.deepEqual([errors, retried], [[], []]);
 });

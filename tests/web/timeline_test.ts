@@ -9,7 +9,7 @@ const signal = new AbortController().signal;
 const WINDOW = "aw-watcher-window_laptop";
 
 function timelineOf(scene: Scene, now: () => number = () => NOW_MS) {
-  const look = createTimeline({ ...scene, now });
+  const { look } = createTimeline({ ...scene, now });
   return async (day: string | undefined, signal: AbortSignal) => {
     const timeline = await look(day, signal);
     assert.ok(timeline);
@@ -80,7 +80,7 @@ Deno.test("many pages that look at once read ActivityWatch once, and later only 
   let nowMs = NOW_MS;
   const asked: number[] = [];
   const { source } = scene;
-  const look = createTimeline({
+  const { look, tidy } = createTimeline({
     ...scene,
     source: {
       ...source,
@@ -101,6 +101,16 @@ Deno.test("many pages that look at once read ActivityWatch once, and later only 
   assert.equal(asked.length, 6);
   // The afk watcher's newest event began hours ago; the others are read from 15 minutes before their newest on.
   assert.ok(asked.slice(3).filter((minutes) => minutes < 30).length === 2);
+
+  // Who comes back after a while finds that nothing was kept for him.
+  nowMs += 4 * 60_000;
+  tidy();
+  await look(undefined, signal);
+  assert.equal(asked.filter((minutes) => minutes > 900).length, 3);
+  nowMs += 6 * 60_000;
+  tidy();
+  await look(undefined, signal);
+  assert.equal(asked.filter((minutes) => minutes > 900).length, 6);
 });
 
 Deno.test("while ActivityWatch is away the timeline says so and still shows what was delivered", async () => {
@@ -133,7 +143,7 @@ Deno.test("an asker that has left does not keep the next from an answer", async 
 
 Deno.test("days that the ledger may have forgotten, and those to come, are not shown", async () => {
   using scene = await makeScene();
-  const look = createTimeline({ ...scene, now: () => NOW_MS });
+  const { look } = createTimeline({ ...scene, now: () => NOW_MS });
   scene.source.reads = 0;
   for (const day of ["2026-03-04", "2025-03-11", "2026-03-12"]) {
     assert.equal(await look(day, signal), undefined, day);

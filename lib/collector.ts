@@ -170,16 +170,19 @@ export function createCollector(options: CollectorOptions): Collector {
     const settled = settledCount(events, { nowUs, settleUs, newestStartUs });
     let open = -1;
     for (const [index, { event, key }] of entries.slice(0, settled).entries()) {
+      const endUs = endUsOf(event);
       const isLate = event.startUs < range.coveredUs;
-      if (!isLate && event.startUs < newestStartUs) continue;
+      // One that reaches past its successor may not have ended with it; one that reaches past now is no heartbeats' work.
+      const isCrossing = endUs > newestStartUs && endUs <= nowUs + MINUTE_US;
+      const isYoung = (isLate || isCrossing) && endUs > nowUs - settleUs;
+      if (!isLate && event.startUs < newestStartUs && !isYoung) continue;
       // Final by its age alone, which is not always enough: after a sleep or an outage a watcher's last heartbeats
       // arrive with the past as their time. And what comes to stand behind events that were there before it may be
       // written by a watcher whose clock was put back, with no newer event to tell when it is done.
       if (known.has(key)) continue;
       if (isLate && applyFilters(event, bucket) === undefined) continue;
       // An event of the future hides what is the newest of the past.
-      if (!isLate && !isLast && range.isHidden && endUsOf(event) < nowUs - DAY_US) continue;
-      const isYoung = isLate && endUsOf(event) > nowUs - settleUs;
+      if (!isLate && !isLast && range.isHidden && endUs < nowUs - DAY_US) continue;
       // All of them are looked at, so that they are confirmed together.
       if ((!isConfirmed(range, key) || isYoung) && open === -1) open = index;
     }

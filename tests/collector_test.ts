@@ -177,6 +177,24 @@ Deno.test("collect() leaves events of the future until their time, and takes non
   assert.deepEqual(bench.waiting().map(([title]) => title).sort(), ["from a wrong clock", "grows past it"]);
 });
 
+Deno.test("collect() takes no event for final that reaches past its successor until it is old", async () => {
+  using bench = new Bench({ dialect: "rust" });
+  // The clock was put back before the agent ever looked: the newest event is not the one that grows.
+  bench.event(NOON_MS - MINUTE_MS, 0, "before the clock was put back");
+  bench.event(NOON_MS - 2 * MINUTE_MS, 120, "grows");
+  await bench.pass(SECOND_MS);
+  assert.deepEqual(bench.waiting(), []);
+  bench.aw.deleteEvent(ID, bench.aw.rows(ID)[0]!.id);
+  bench.event(NOON_MS - 2 * MINUTE_MS, 150, "grows");
+  for (let n = 0; n < 8; n++) await bench.pass();
+  assert.deepEqual(bench.waiting().map(([, seconds]) => seconds).sort(), [0, 150]);
+  // What reaches into the future was not made by heartbeats, and holds nobody up.
+  bench.event(bench.nowMs - MINUTE_MS, 30 * 3600, "planned");
+  bench.event(bench.nowMs - MINUTE_MS / 2, 10, "next");
+  await bench.pass();
+  assert.ok(bench.waiting().some(([title]) => title === "planned"));
+});
+
 Deno.test("collect() takes what comes late into what was read before, once it is old and has stood unchanged", async () => {
   using bench = new Bench();
   bench.event(NOON_MS - 10 * MINUTE_MS, 10, "a");

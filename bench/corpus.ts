@@ -13,7 +13,16 @@ export const BUCKET: Bucket = {
   created: "2026-01-01T00:00:00+00:00",
 };
 
-const WORDS = ["main.ts", "Pull request", "Inbox", "Übersicht", "README.md", "日本語の記事", "Terminal", "Notes"];
+const WORDS = [
+  "main.ts",
+  "Pull request",
+  "Inbox",
+  "Übersicht",
+  "README.md",
+  "日本語の記事",
+  "Terminal",
+  "Notes",
+];
 
 /** The event of that number: always the same, with titles of a usual length, of which some are not ASCII. */
 export function eventOf(n: number): ActivityEvent {

@@ -17,7 +17,10 @@ export class Report {
 
   /** A table; what is no text is written with three significant digits. */
   table(head: readonly string[], rows: readonly (readonly (string | number)[])[]): void {
-    const cells = [head, ...rows.map((row) => row.map((cell) => typeof cell === "number" ? figure(cell) : cell))];
+    const cells = [
+      head,
+      ...rows.map((row) => row.map((cell) => typeof cell === "number" ? figure(cell) : cell)),
+    ];
     const widths = head.map((_, column) => Math.max(3, ...cells.map((row) => (row[column] ?? "").length)));
     const line = (row: readonly string[]) =>
       `| ${
@@ -25,7 +28,11 @@ export class Report {
           column === 0 ? (row[column] ?? "").padEnd(width) : (row[column] ?? "").padStart(width)
         ).join(" | ")
       } |`;
-    const rule = `| ${widths.map((width, column) => column === 0 ? "-".repeat(width) : `${"-".repeat(width - 1)}:`).join(" | ")} |`;
+    const rule = `| ${
+      widths.map((width, column) => column === 0 ? "-".repeat(width) : `${"-".repeat(width - 1)}:`).join(
+        " | ",
+      )
+    } |`;
     this.#add(line(cells[0] as string[]), rule, ...cells.slice(1).map((row) => line(row as string[])), "");
   }
 

@@ -1,19 +1,13 @@
 import { Buffer } from "node:buffer";
 import { steadyMs } from "./clock.ts";
 import type { Batch, SendResult, Sink } from "./event.ts";
+import { createPace } from "./pace.ts";
 import { createRetryPolicy } from "./retry_policy.ts";
 import type { Database } from "./store/database.ts";
 import { moveToDeadLetters, peekNewest, peekOutbox, removeFromOutbox } from "./store/outbox.ts";
 import { forgetAttempt, noteAttempt } from "./store/rules.ts";
 import { sleep } from "./time.ts";
 
-/** Events in the one request that asks, after a drain that failed, whether the server is back. */
-const PROBE_SIZE = 10;
-/** A server that took longer than this for a batch is given as long again before the next, up to a limit. */
-const SLOW_ANSWER_MS = 250;
-const MAX_REST_MS = 10_000;
-/** An answer that took this long makes the next request half as large: half-way to where proxies give up. */
-const LONG_ANSWER_MS = 10_000;
 /** In how many drains an event alone must have made the server fail, while it took others, to be given up. */
 const MAX_STRIKES = 3;
 
@@ -86,11 +80,11 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
     onResult,
     onWait,
   } = options;
+  const pace = createPace(maxBatchSize);
   const policy = createRetryPolicy({ maxRetries, retryDelayMs, monotonicMs, random });
   /** What a request may hold for the server not to find it too large, and not to take too long for it. */
   let sizeLimit = maxBatchSize;
   let byteLimit = maxBatchBytes;
-  let paceLimit = maxBatchSize;
   /** What the server has confirmed, but could not be taken off the outbox, as when the disk was full. */
   let confirmed: Batch = [];
   /** In how many drains an event alone made the server fail. */
@@ -200,7 +194,7 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
       signal?.throwIfAborted();
       // What was sent is gone from the outbox, delivered or dead: its head is always what comes next. It is read anew
       // for each try, for what waited may have been taken back meanwhile.
-      const limit = Math.min(groupSize, sizeLimit, paceLimit, probing ? PROBE_SIZE : Infinity);
+      const limit = Math.min(groupSize, sizeLimit, pace.events(probing));
       const head = peekOutbox(db, asideSeq, limit, byteLimit, rules);
       if (head.length === 0) break;
       const suspects = head.filter(({ seq }) => seq <= suspectSeq);
@@ -216,16 +210,17 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
       const result = await send(batch);
       const tookMs = monotonicMs() - beganMs;
       if (result.kind !== "retry") tries = 0;
-      if (tookMs >= LONG_ANSWER_MS) paceLimit = Math.ceil(batch.length / 2);
-      else if (result.kind === "delivered" && tookMs < LONG_ANSWER_MS / 4) {
-        paceLimit = Math.min(maxBatchSize, paceLimit * 2);
-      }
+      pace.took(
+        batch.length,
+        tookMs,
+        result.kind === "delivered" ? "delivered" : isSlow(result) ? "slow" : "failed",
+      );
       switch (result.kind) {
         case "delivered":
           delivered(batch);
           // Where the first half was accepted, the fault is in the second: that one needs no request as a whole.
           if (!searching) groupSize = Math.min(maxBatchSize, groupSize * 2);
-          if (tookMs > SLOW_ANSWER_MS) restMs = Math.min(tookMs, MAX_REST_MS);
+          restMs = pace.restMs(tookMs);
           break;
         case "rejected":
           if (result.indices.length > 0) {
@@ -274,7 +269,6 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
           }
           break;
         case "retry": {
-          if (result.slow) paceLimit = Math.ceil(batch.length / 2);
           const waitMs = probing || searching ? undefined : policy.retryMs(tries, result.retryAfterMs);
           if (waitMs !== undefined) {
             tries++;
@@ -326,6 +320,10 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
   }
 
   return { drain, pauseMs: policy.pauseMs };
+}
+
+function isSlow(result: SendResult): boolean {
+  return result.kind === "retry" && result.slow === true;
 }
 
 function bytesOf(batch: Batch): number {

@@ -18,6 +18,8 @@ export interface DrainResult {
   /** Events moved to the dead letters. */
   readonly dead: number;
   readonly requests: number;
+  /** The server took so long that the rest is left to the next drain. */
+  readonly eased?: true;
   /** Why events were left, when some were: nothing of them is lost. */
   readonly failure?: { readonly reason: string; readonly status?: number; readonly hint?: string };
 }
@@ -112,6 +114,8 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
     let suspectSeq = -1;
     /** How long a slow server is given before the next request, in milliseconds. */
     let restMs = 0;
+    /** The server is asked no more in this drain, for it is slow. */
+    let eased = false;
     /** Up to this entry the outbox is left to the next drain. */
     let asideSeq = -1;
 
@@ -190,7 +194,7 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
       groupSize = Math.max(1, Math.floor(groupSize / 2));
     }
 
-    while (stopped === undefined) {
+    while (stopped === undefined && !eased) {
       signal?.throwIfAborted();
       // What was sent is gone from the outbox, delivered or dead: its head is always what comes next. It is read anew
       // for each try, for what waited may have been taken back meanwhile.
@@ -220,7 +224,8 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
           delivered(batch);
           // Where the first half was accepted, the fault is in the second: that one needs no request as a whole.
           if (!searching) groupSize = Math.min(maxBatchSize, groupSize * 2);
-          restMs = pace.restMs(tookMs);
+          restMs = pace.restMs(tookMs) ?? 0;
+          eased = pace.restMs(tookMs) === undefined;
           break;
         case "rejected":
           if (result.indices.length > 0) {
@@ -305,7 +310,7 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
       };
     } else if (stopped === undefined) {
       policy.succeeded();
-      return tally;
+      return eased ? { ...tally, eased } : tally;
     }
     policy.failed(stopped.kind === "retry" ? stopped.retryAfterMs : undefined);
     const { reason, status } = stopped;

@@ -1,8 +1,9 @@
-/** A server that took longer than this for a batch is given as long again before the next, up to a limit. */
+/** A server that took longer than this for a batch is given as long again before the next. */
 const SLOW_ANSWER_MS = 250;
-const MAX_REST_MS = 10_000;
 /** An answer that took this long makes the next request half as large: half-way to where proxies give up. */
 const LONG_ANSWER_MS = 10_000;
+/** A server that is always slow is still given more events than a device records. */
+const MIN_PACE = 50;
 /** Events in the one request that asks, after a drain that failed, whether the server is back. */
 const PROBE_SIZE = 10;
 
@@ -12,8 +13,11 @@ export interface Pace {
   events(probing: boolean): number;
   /** A request was answered, or given up, after so long; `slow` where it was the server that gave it up. */
   took(events: number, tookMs: number, outcome: "delivered" | "failed" | "slow"): void;
-  /** How long to leave the server alone before the next request of the drain, in milliseconds. */
-  restMs(tookMs: number): number;
+  /**
+   * How long to leave the server alone before the next request of the drain, in milliseconds; `undefined` where the rest
+   * is better left to the next drain.
+   */
+  restMs(tookMs: number): number | undefined;
 }
 
 /**
@@ -36,9 +40,17 @@ export function createPace(maxEvents: number): Pace {
   return {
     events: (probing) => probing ? Math.min(limit, PROBE_SIZE) : limit,
     took(events, tookMs, outcome) {
-      if (outcome === "slow" || tookMs >= LONG_ANSWER_MS) limit = Math.ceil(events / 2);
-      else if (outcome === "delivered" && tookMs < LONG_ANSWER_MS / 4) limit = Math.min(maxEvents, limit * 2);
+      if (outcome !== "delivered") {
+        if (outcome === "slow" || tookMs >= LONG_ANSWER_MS) limit = Math.ceil(events / 2);
+      } else if (tookMs < LONG_ANSWER_MS) {
+        limit = Math.min(maxEvents, Math.max(limit, 2 * events));
+      } else {
+        limit = Math.min(maxEvents, Math.max(MIN_PACE, Math.ceil(events / 2)));
+      }
     },
-    restMs: (tookMs) => tookMs > SLOW_ANSWER_MS ? Math.min(tookMs, MAX_REST_MS) : 0,
+    restMs(tookMs) {
+      if (tookMs >= LONG_ANSWER_MS) return undefined;
+      return tookMs > SLOW_ANSWER_MS ? tookMs : 0;
+    },
   };
 }

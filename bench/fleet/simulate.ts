@@ -129,7 +129,9 @@ export function simulate(options: FleetOptions): FleetResult {
       device.tries = 0;
       device.probing = false;
       count(delivered, nowMs, sent);
-      if (waiting(device) > 0) return send(n, nowMs + (manners.policy ? device.pace.restMs(tookMs) : 0));
+      const restMs = manners.policy ? device.pace.restMs(tookMs) : 0;
+      if (restMs === undefined) return nextTurn(n);
+      if (waiting(device) > 0) return send(n, nowMs + restMs);
       device.policy.succeeded();
       return nextTurn(n);
     }

@@ -211,6 +211,7 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
         continue;
       }
       const beganMs = monotonicMs();
+      const probed = probing;
       const result = await send(batch);
       const tookMs = monotonicMs() - beganMs;
       if (result.kind !== "retry") tries = 0;
@@ -224,8 +225,8 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
           delivered(batch);
           // Where the first half was accepted, the fault is in the second: that one needs no request as a whole.
           if (!searching) groupSize = Math.min(maxBatchSize, groupSize * 2);
-          restMs = pace.restMs(tookMs) ?? 0;
-          eased = pace.restMs(tookMs) === undefined;
+          restMs = pace.restMs(tookMs, tally.delivered, probed) ?? 0;
+          eased = pace.restMs(tookMs, tally.delivered, probed) === undefined;
           break;
         case "rejected":
           if (result.indices.length > 0) {

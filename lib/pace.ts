@@ -2,7 +2,7 @@
 const SLOW_ANSWER_MS = 250;
 /** An answer that took this long makes the next request half as large: half-way to where proxies give up. */
 const LONG_ANSWER_MS = 10_000;
-/** A server that is always slow is still given more events than a device records. */
+/** Also a server that is always slow is given more events in a drain than a device records between two. */
 const MIN_PACE = 50;
 /** Events in the one request that asks, after a drain that failed, whether the server is back. */
 const PROBE_SIZE = 10;
@@ -16,8 +16,10 @@ export interface Pace {
   /**
    * How long to leave the server alone before the next request of the drain, in milliseconds; `undefined` where the rest
    * is better left to the next drain.
+   * @param delivered events of this drain so far
+   * @param probed whether the request was the one that asks if the server is back
    */
-  restMs(tookMs: number): number | undefined;
+  restMs(tookMs: number, delivered: number, probed: boolean): number | undefined;
 }
 
 /**
@@ -48,9 +50,11 @@ export function createPace(maxEvents: number): Pace {
         limit = Math.min(maxEvents, Math.max(MIN_PACE, Math.ceil(events / 2)));
       }
     },
-    restMs(tookMs) {
-      if (tookMs >= LONG_ANSWER_MS) return undefined;
-      return tookMs > SLOW_ANSWER_MS ? tookMs : 0;
+    restMs(tookMs, delivered, probed) {
+      if (tookMs >= LONG_ANSWER_MS && (probed || maxEvents >= MIN_PACE || delivered >= MIN_PACE)) {
+        return undefined;
+      }
+      return tookMs > SLOW_ANSWER_MS ? Math.min(tookMs, LONG_ANSWER_MS) : 0;
     },
   };
 }

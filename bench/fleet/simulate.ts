@@ -50,6 +50,8 @@ interface Device {
   delivered: number;
   tries: number;
   probing: boolean;
+  /** Events delivered in this drain. */
+  inDrain: number;
   /** The request that is under way. */
   sent: number;
   sentAtMs: number;
@@ -93,6 +95,7 @@ export function simulate(options: FleetOptions): FleetResult {
     delivered: 0,
     tries: 0,
     probing: false,
+    inDrain: 0,
     sent: 0,
     sentAtMs: 0,
     outcome: "delivered",
@@ -126,10 +129,12 @@ export function simulate(options: FleetOptions): FleetResult {
     }
     if (ok) {
       device.delivered += sent;
+      device.inDrain += sent;
       device.tries = 0;
+      const probed = device.probing;
       device.probing = false;
       count(delivered, nowMs, sent);
-      const restMs = manners.policy ? device.pace.restMs(tookMs) : 0;
+      const restMs = manners.policy ? device.pace.restMs(tookMs, device.inDrain, probed) : 0;
       if (restMs === undefined) return nextTurn(n);
       if (waiting(device) > 0) return send(n, nowMs + restMs);
       device.policy.succeeded();
@@ -151,6 +156,7 @@ export function simulate(options: FleetOptions): FleetResult {
   function turn(n: number): void {
     const { policy } = devices[n]!;
     if (manners.policy && policy.pauseMs() > 0) return nextTurn(n);
+    devices[n]!.inDrain = 0;
     devices[n]!.probing = manners.policy && policy.failedDrains() > 0;
     request(n);
   }

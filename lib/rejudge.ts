@@ -4,8 +4,16 @@ import type { ActivityEvent, Bucket, BucketType, Source, Surroundings } from "./
 import { eventOfBody, type Judgement, judgeWaiting } from "./judgement.ts";
 import { ensureBucket } from "./store/cursors.ts";
 import type { Database } from "./store/database.ts";
-import { dropVersion, forgetVersion, keyOf, openVersion, tagged, versionsBetween } from "./store/ledger.ts";
-import { bury, openEntry } from "./store/outbox.ts";
+import {
+  countRevision,
+  dropVersion,
+  forgetVersion,
+  keyOf,
+  openVersion,
+  tagged,
+  versionsBetween,
+} from "./store/ledger.ts";
+import { bury, openEntry, withdraw } from "./store/outbox.ts";
 import {
   bucketById,
   isAttempted,
@@ -152,8 +160,8 @@ export function createRejudge({ db, source, privacy, now = Date.now }: RejudgeOp
     const version = known && openVersion(db, bucketId, known);
     const { epoch } = found === undefined ? { epoch: -1 } : ensureBucket(db, bucket);
     if (version !== undefined && known!.epoch === epoch) {
-      // It is read again by now, and its user has taken it out of ActivityWatch.
-      removeEntry(db, seq);
+      // Its user has taken it out of ActivityWatch. Should it come back, it is new again.
+      if (withdraw(db, bucketId, version) === "sent") countRevision(db, bucketId);
       forgetVersion(db, bucketId, version);
       tally.gone++;
       return;

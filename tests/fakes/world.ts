@@ -3,11 +3,14 @@
 import { type Agent, createAgent } from "../../lib/agent.ts";
 import { createCollector } from "../../lib/collector.ts";
 import { createDeliverer } from "../../lib/deliverer.ts";
+import type { Policy } from "../../lib/event.ts";
 import { minDuration } from "../../lib/filters/min_duration.ts";
 import { createRepeatGate } from "../../lib/log.ts";
+import { createRejudge } from "../../lib/rejudge.ts";
 import { lifelogSink } from "../../lib/sinks/lifelog.ts";
 import { activityWatchSource } from "../../lib/sources/activitywatch.ts";
 import { type Database, openDatabase } from "../../lib/store/database.ts";
+import { adoptRules } from "../../lib/store/rules.ts";
 import { type Dialect, FakeActivityWatch, type GivenEvent, type StoredRow } from "./activitywatch.ts";
 import { FakeLifelogServer } from "./lifelog_server.ts";
 
@@ -34,6 +37,8 @@ export interface WorldOptions {
   /** How long ActivityWatch takes to answer, in milliseconds of the simulated time; watchers go on meanwhile. */
   readonly latencyMs: number;
   readonly maxBatchSize?: number;
+  /** The privacy rules at each start of the agent. Absent: there are none. */
+  readonly policy?: () => Policy;
   readonly onStored?: (bucketId: string, row: Readonly<StoredRow>) => void;
 }
 
@@ -198,9 +203,13 @@ class Life {
           }),
       } as Parameters<typeof activityWatchSource>[0],
     );
+    const policy = options.policy?.();
+    const rules = policy === undefined ? 0 : adoptRules(db, policy.fingerprint);
+    const privacy = policy && { policy, rules, related: source };
     const collector = createCollector({
       db,
       source,
+      privacy,
       filters: [minDuration(options.minDurationSeconds)],
       collectFromUs: options.collectFromUs,
       now,
@@ -221,6 +230,7 @@ class Life {
     const deliverer = createDeliverer({
       db,
       sink,
+      rules,
       now,
       monotonicMs,
       sleep,
@@ -231,6 +241,7 @@ class Life {
       db,
       source,
       collector,
+      rejudge: privacy && createRejudge({ db, source, privacy, now }),
       deliverer,
       repeats: createRepeatGate({ now }),
       now,

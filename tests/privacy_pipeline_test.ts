@@ -63,6 +63,7 @@ const windowOf = (n: number) => ({ app: "firefox", title: `${nameOf(n)} — Mozi
 
 const minute = fc.integer({ min: 0, max: HOURS_MS / MINUTE_MS });
 const incident = fc.oneof(
+  fc.record({ what: fc.constant("aw" as const), atMin: minute, forMin: fc.integer({ min: 1, max: 40 }) }),
   fc.record({ what: fc.constant("rules" as const), atMin: minute, to: fc.nat(RULES.length - 1) }),
   fc.record({
     what: fc.constant("server" as const),
@@ -90,7 +91,10 @@ const day = fc.record({
       maxLength: 60,
     },
   ),
+  /** How long after the page the window's title changes. */
   lagMs: fc.constantFrom(0, 100, 900),
+  /** How late the web watcher's heartbeats arrive. */
+  lateMs: fc.constantFrom(0, 0, 5000, 200_000),
   batch: fc.constantFrom(2, 500),
   incidents: fc.array(incident, { maxLength: 8 }),
 });
@@ -146,14 +150,14 @@ async function play(plan: Day, path: string) {
         bucket: Bucket,
         data: Record<string, unknown>,
         pulsetimeSeconds: number,
-        lagMs: number,
+        { lagMs, lateMs }: { lagMs: number; lateMs: number },
       ) =>
-        world.at(at + lagMs, () => {
-          const startNs = BigInt(Math.floor(world.now())) * 1_000_000n;
+        world.at(at + lagMs + lateMs, () => {
+          const startNs = BigInt(Math.floor(world.now() - lateMs)) * 1_000_000n;
           world.beat(bucket.id, { startNs, durationSeconds: 0, data }, pulsetimeSeconds);
         });
-      beatOf(WEB, pageOf(n), 80, 0);
-      beatOf(WINDOW, windowOf(n), 3, plan.lagMs);
+      beatOf(WEB, pageOf(n), 80, { lagMs: 0, lateMs: plan.lateMs });
+      beatOf(WINDOW, windowOf(n), 3, { lagMs: plan.lagMs, lateMs: 0 });
     }
     ms += seconds * 1000;
     if (away > 0) {
@@ -174,7 +178,10 @@ async function play(plan: Day, path: string) {
   for (const incident of plan.incidents) {
     world.at(incident.atMin * MINUTE_MS + 1, () => {
       if (incident.what === "kill") world.kill(incident.kill);
-      else if (incident.what === "server") {
+      else if (incident.what === "aw") {
+        world.awHealth = "down";
+        world.at(world.monotonicMs() + incident.forMin * MINUTE_MS, () => world.awHealth = "well");
+      } else if (incident.what === "server") {
         world.server.health = incident.health;
         world.at(world.monotonicMs() + incident.forMin * MINUTE_MS, () => world.server.health = "well");
       } else {
@@ -204,6 +211,7 @@ async function play(plan: Day, path: string) {
     world.advance(Math.max(1, n * MINUTE_MS - world.monotonicMs()));
     await turn();
   }
+  world.awHealth = "well";
   world.server.health = "well";
   for (let n = 0; n < 6; n++) {
     world.advance(20 * MINUTE_MS);

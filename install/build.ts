@@ -225,7 +225,7 @@ async function main(args: readonly string[]): Promise<void> {
     if (release !== undefined) pack(target, await Deno.readFile(output), release);
   }
   if (values.all || values.finish) {
-    finish(FOLDER, homepage(), Deno.env.get("RELEASE_URL"));
+    finish(FOLDER, { homepage: homepage(), url: Deno.env.get("RELEASE_URL") });
     console.log(await Deno.readTextFile(`${FOLDER}/SHA256SUMS`));
   }
 }

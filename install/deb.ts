@@ -53,7 +53,7 @@ Version: ${version}-1
 Architecture: ${architecture}
 Maintainer: ${maintainer}
 Installed-Size: ${size}
-Depends: libc6 (>= 2.35), libgcc-s1
+Depends: libc6 (>= 2.27), libgcc-s1
 Recommends: ca-certificates
 Section: utils
 Priority: optional

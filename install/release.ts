@@ -26,6 +26,8 @@ const DEBIAN: Partial<Record<Target, "amd64" | "arm64">> = {
 export interface ReleaseOptions {
   /** Where its files are put. */
   readonly folder: string;
+  /** Default: the project's. */
+  readonly version?: string;
   /** The time of all files in archives, in seconds since 1970. */
   readonly timeSeconds: number;
   /** The manual page, in roff. */
@@ -36,7 +38,7 @@ export interface ReleaseOptions {
 
 /** Packs one compiled program: an archive for everyone, and a package where its platform has one. */
 export function pack(target: Target, program: Uint8Array, options: ReleaseOptions): void {
-  const { folder, timeSeconds, manual, homepage, maintainer } = options;
+  const { folder, version = metadata.version, timeSeconds, manual, homepage, maintainer } = options;
   const windows = target.includes("windows");
   const read = (path: string) => Deno.readFileSync(new URL(`../${path}`, import.meta.url));
   const files: ArchiveFile[] = [
@@ -50,15 +52,15 @@ export function pack(target: Target, program: Uint8Array, options: ReleaseOption
     ...["README.md", "CHANGELOG.md", "LICENSE"].map((path) => ({ path, bytes: read(path) })),
   ];
   Deno.mkdirSync(folder, { recursive: true });
-  const name = archiveName(metadata.version, PLATFORMS[target]);
+  const name = archiveName(version, PLATFORMS[target]);
   Deno.writeFileSync(join(folder, name), (windows ? zip : tarGz)(files, { timeSeconds }));
   const architecture = DEBIAN[target];
   if (architecture === undefined) return;
   const text = (path: string) => new TextDecoder().decode(read(path));
   Deno.writeFileSync(
-    join(folder, `lifelog-agent_${metadata.version}-1_${architecture}.deb`),
+    join(folder, `lifelog-agent_${version}-1_${architecture}.deb`),
     debianPackage({
-      version: metadata.version,
+      version,
       architecture,
       program,
       manual,
@@ -71,11 +73,21 @@ export function pack(target: Target, program: Uint8Array, options: ReleaseOption
   );
 }
 
+/** What a release is finished with. */
+export interface FinishOptions {
+  /** Default: the project's. */
+  readonly version?: string;
+  readonly homepage: string;
+  /** Where it is downloaded from, without a slash at the end. */
+  readonly url: string | undefined;
+}
+
 /**
  * Writes `SHA256SUMS` over the folder's archives and packages, and beside it the installers. With the address that
  * the release is downloaded from, the installers know it too, and the manifests for package managers are written.
  */
-export function finish(folder: string, homepage: string, url: string | undefined): void {
+export function finish(folder: string, options: FinishOptions): void {
+  const { version = metadata.version, homepage, url } = options;
   const names = [...Deno.readDirSync(folder)].map(({ name }) => name)
     .filter((name) => /\.(tar\.gz|zip|deb)$/.test(name)).sort();
   const sha256 = new Map(names.map((name) => {
@@ -89,7 +101,7 @@ export function finish(folder: string, homepage: string, url: string | undefined
     write(name, url === undefined ? script : script.replace("@RELEASE_URL@", url));
   }
   if (url === undefined) return;
-  const release: Release = { version: metadata.version, homepage, url, sha256 };
+  const release: Release = { version, homepage, url, sha256 };
   write("lifelog-agent.rb", homebrewFormula(release));
   write("lifelog-agent.json", scoopManifest(release));
   for (const [name, text] of wingetManifests(release)) write(name, text);

@@ -290,11 +290,22 @@ setting() {
   printf "%s='%s'\n" "$1" "$2"
 }
 
-# daemon_services: the definitions that start the Python daemon, one a line.
-daemon_services() {
+# daemon_units: the definitions that would start the Python daemon, one a line.
+daemon_units() {
   [ -d "$units_dir" ] || return 0
   find "$units_dir" -maxdepth 1 \( -name '*.service' -o -name '*.plist' \) \
     -exec grep -l 'local_daemon' {} + 2>/dev/null || :
+}
+
+# daemon_services: those of them that start it, or have.
+daemon_services() {
+  daemon_units | while IFS= read -r unit; do
+    if user_systemd; then
+      name=$(basename "$unit")
+      systemctl --user is-enabled --quiet "$name" 2>/dev/null || systemctl --user is-active --quiet "$name" || continue
+    fi
+    printf '%s\n' "$unit"
+  done
 }
 
 # daemon_caches: where the Python daemon's cache may be, one a line.
@@ -305,7 +316,7 @@ daemon_caches() {
       sed -n 's/^ *\(export \)\{0,1\}LOCAL_CACHE_DB_PATH *= *//p' "$HOME/.lifelog/config.env" |
         sed -e "s/^[\"']//" -e "s/[\"'] *\$//" -e "s|^~/|$HOME/|" -e "s|^\([^/]\)|$HOME/.lifelog/\1|"
     fi
-    daemon_services | while IFS= read -r unit; do
+    daemon_units | while IFS= read -r unit; do
       sed -n 's/^WorkingDirectory= *//p' "$unit" | sed -e "s|^%h|$HOME|" -e "s|^~|$HOME|" -e 's|$|/local_daemon_cache.sqlite|'
       sed -n '/<key>WorkingDirectory<\/key>/{n;s/.*<string>\(.*\)<\/string>.*/\1\/local_daemon_cache.sqlite/p;}' "$unit"
     done

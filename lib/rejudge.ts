@@ -1,8 +1,9 @@
 import type { Privacy } from "./collector.ts";
-import { digestOf } from "./encode.ts";
+import { digestOf, encodeEvent } from "./encode.ts";
 import type { ActivityEvent, Bucket, BucketType, Source, Surroundings } from "./event.ts";
 import { eventOfBody, type Judgement, judgeWaiting } from "./judgement.ts";
 import { ensureBucket } from "./store/cursors.ts";
+import { isDaemonBucket } from "./store/daemon_cache.ts";
 import type { Database } from "./store/database.ts";
 import {
   countRevision,
@@ -104,6 +105,10 @@ export function createRejudge({ db, source, privacy, now = Date.now }: RejudgeOp
     const steps: (() => void)[] = [];
     for (const [bucketId, own] of Map.groupBy(entries, (entry) => entry.bucketId)) {
       const row = bucketById(db, bucketId)!;
+      if (isDaemonBucket(row.name) && policy.needsMore(row.type as BucketType)) {
+        steps.push(...await judgeDaemons(own, row.type as BucketType, buckets, tally, signal));
+        continue;
+      }
       const current = buckets.find(({ id }) => id === row.name);
       for (const group of current === undefined ? [own] : clusters(own)) {
         const found = current === undefined
@@ -115,6 +120,56 @@ export function createRejudge({ db, source, privacy, now = Date.now }: RejudgeOp
       }
     }
     db.transaction(() => steps.forEach((step) => step()));
+  }
+
+  /**
+   * The Python daemon's events stand in a bucket of the cache alone. They are found in ActivityWatch's by their start
+   * and by what they show; their duration stays the one that the daemon recorded.
+   */
+  async function judgeDaemons(
+    entries: readonly WaitingEntry[],
+    type: BucketType,
+    buckets: readonly Bucket[],
+    tally: Tally,
+    signal: AbortSignal | undefined,
+  ): Promise<(() => void)[]> {
+    const steps: (() => void)[] = [];
+    for (const group of clusters(entries)) {
+      const left = new Map(group.map((entry) => [keyOf(entry), entry]));
+      for (const bucket of buckets.filter((bucket) => bucket.type === type)) {
+        const events = new Map<string, ActivityEvent>();
+        const fromUs = group[0]!.startUs;
+        // The daemon cut times to milliseconds.
+        const toUs = group.at(-1)!.startUs + MS_US;
+        const byMs = Map.groupBy(left.values(), ({ startUs }) => Math.floor(startUs / MS_US));
+        for await (const page of source.pages(bucket, fromUs, toUs, signal ? { signal } : {})) {
+          for (const { startUs, data } of page.events) {
+            for (const entry of byMs.get(Math.floor(startUs / MS_US)) ?? []) {
+              const event = { startUs: entry.startUs, durationSeconds: entry.durationSeconds, data };
+              const shown = eventOfBody(openEntry(db, entry));
+              if (shown && encodeEvent(shown, type) === encodeEvent(event, type)) {
+                events.set(keyOf(entry), event);
+              }
+            }
+          }
+        }
+        const around = await readSurroundings(bucket, [...events.values()], {
+          ...privacy,
+          buckets,
+          nowUs: now() * MS_US,
+          signal,
+        });
+        const found = { fromUs, toUs, events, around };
+        for (const key of events.keys()) {
+          const entry = left.get(key)!;
+          left.delete(key);
+          steps.push(() => judgeEntry(entry, bucket, found, tally));
+        }
+      }
+      const bucket = { id: "", type, hostname: "", created: "" };
+      for (const entry of left.values()) steps.push(() => judgeEntry(entry, bucket, undefined, tally));
+    }
+    return steps;
   }
 
   /** Reads the events of a group of entries, and what stands beside them. */

@@ -145,10 +145,16 @@ export function takenOver(db: Database): Readonly<Record<BucketType, number>> | 
   return text === undefined ? undefined : JSON.parse(text);
 }
 
-/** A bucket of the cache, not of ActivityWatch: its events are looked for in no source. */
+const BUCKET = "local_daemon";
+
+/** Tells whether a bucket holds what was taken over: it is one of the cache, and no source has it. */
+export function isDaemonBucket(name: string): boolean {
+  return name === BUCKET || name.startsWith(`${BUCKET}_`);
+}
+
 function bucketOf(db: Database, eventType: string): { readonly id: number; readonly epoch: number } {
   const type = TYPES[eventType];
-  const id = type === undefined ? "local_daemon" : `local_daemon_${eventType.split(".").at(-1)}`;
+  const id = type === undefined ? BUCKET : `${BUCKET}_${eventType.split(".").at(-1)}`;
   return ensureBucket(db, { id, type: type ?? "currentwindow", hostname: "", created: "" });
 }
 

@@ -8,6 +8,7 @@ import { takenOverFilter } from "../../lib/filters/taken_over.ts";
 import { createPolicy } from "../../lib/filters/privacy.ts";
 import { readRules, type RuleText } from "../../lib/filters/rule.ts";
 import { eventOfBody, judgeWaiting } from "../../lib/judgement.ts";
+import { createRejudge } from "../../lib/rejudge.ts";
 import { openDatabase } from "../../lib/store/database.ts";
 import { readDaemonCache, takenOver, takeOver } from "../../lib/store/daemon_cache.ts";
 import { deadLetterCount, openEntry, peekOutbox } from "../../lib/store/outbox.ts";
@@ -197,3 +198,48 @@ Deno.test("the privacy rules judge what was taken over: it keeps the daemon's te
     assert.deepEqual(judge([]), { kind: "same" });
     assert.equal(judge([{ action: "drop", app: "Code" }]).kind, "dropped");
   }));
+
+Deno.test("where a rule looks at what the daemon did not keep, ActivityWatch is asked for it", async () => {
+  const page = (hash: string, ms: string): Row => [
+    hash,
+    `2026-01-02T03:00:00.${ms}000+00:00`,
+    "browser_activity.web",
+    `{"app": null, "title": "${hash}", "url": "https://a.example/", "duration_seconds": 9.0}`,
+    "2026-01-02T03:01:00+00:00",
+  ];
+  await withDaemonCache(
+    [page("open", "100"), page("private", "200"), page("gone", "300")],
+    async (path, folder) => {
+      using db = openDatabase(join(folder, "cache.sqlite"));
+      const own = readRules([{ action: "drop", incognito: true }], "test");
+      const policy = createPolicy({ preset: "full", own, hashKey: () => new Uint8Array(32) });
+      const rules = adoptRules(db, policy.fingerprint);
+      takeOver(db, readDaemonCache(path), 0);
+      const at = (ms: number) => Date.parse("2026-01-02T03:00:00Z") * 1000 + ms * 1000;
+      const events: ActivityEvent[] = [["open", 100, false], ["private", 200, true]].map((
+        [title, ms, incognito],
+      ) => ({
+        startUs: at(Number(ms)) + 7,
+        durationSeconds: 300,
+        data: { title, url: "https://a.example/", incognito },
+      }));
+      const bucket: Bucket = { id: "web", type: "web.tab.current", hostname: "h", created: "" };
+      const source: Source = {
+        buckets: () => Promise.resolve([bucket]),
+        async *pages(_bucket, fromUs, toUs) {
+          await Promise.resolve();
+          yield { fromUs, toUs, events: events.filter(({ startUs }) => startUs >= fromUs && startUs < toUs) };
+        },
+        newestStartUs: () => Promise.resolve(undefined),
+      };
+      const related = { during: () => Promise.resolve([]) };
+      const rejudge = createRejudge({ db, source, privacy: { policy, rules, related } });
+      const result = await rejudge([bucket]);
+      assert.deepEqual([result?.same, result?.dropped, result?.undecided], [1, 1, 1]);
+      assert.deepEqual(peekOutbox(db, 0, 10, 10_000, rules).map(({ body }) => JSON.parse(body).data), [
+        { app: null, title: "open", url: "https://a.example/", duration_seconds: 9 },
+      ]);
+      assert.equal(deadLetterCount(db), 1);
+    },
+  );
+});

@@ -88,7 +88,8 @@ Deno.test({
       assert.match(await Deno.readTextFile(settings), /^SERVER_AUTH_TOKEN='to\$ken with no quotes'$/m);
       await Deno.writeTextFile(
         settings,
-        `CENTRAL_SERVER_ENDPOINT=${world.origin}/ingest\nSERVER_AUTH_TOKEN=t\nAW_URL=${world.origin}\n`,
+        `CENTRAL_SERVER_ENDPOINT=${world.origin}/ingest\nSERVER_AUTH_TOKEN=t\nAW_URL=${world.origin}\n` +
+          "AW_SETTLE_SECONDS=1\nCOLLECTION_INTERVAL_SECONDS=1\nBATCH_SEND_INTERVAL_SECONDS=1\n",
       );
       assert.match((await agent(["--version"])).output, new RegExp(`^lifelog-agent ${metadata.version}\n`));
 
@@ -141,7 +142,8 @@ Deno.test({
     inHome(async ({ path, listing, install, agent }) => {
       await using world = standIns();
       const startMs = Date.now() - 7_200_000;
-      world.record(startMs, "had by the daemon, longer by now");
+      // By now it is longer than the daemon has it.
+      world.record(startMs, "had by the daemon");
       world.record(startMs + 600_000, "since");
       const folder = join(path, ".lifelog");
       await Deno.mkdir(folder);

@@ -3,8 +3,8 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { PERMISSIONS } from "../../install/build.ts";
-import { keptRuntime } from "../../install/denort.ts";
-import { finish, pack } from "../../install/release.ts";
+import { keptRuntime, type Target } from "../../install/denort.ts";
+import { finish, pack, PLATFORMS } from "../../install/release.ts";
 import metadata from "../../deno.json" with { type: "json" };
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
@@ -15,9 +15,13 @@ export interface TestRelease {
   readonly version: string;
 }
 
-/** Packs dist/lifelog-agent into a folder. */
+/** Packs the program that `deno task build --all` made into a folder. */
 export function currentRelease(folder: string): TestRelease {
-  return packInto(folder, metadata.version, join(ROOT, "dist", "lifelog-agent"));
+  return packInto(
+    folder,
+    metadata.version,
+    join(ROOT, "dist", PLATFORMS[Deno.build.target as Target], "lifelog-agent"),
+  );
 }
 
 /** Compiles the same sources as a later version, and packs it. */
@@ -32,7 +36,7 @@ export async function nextRelease(folder: string): Promise<TestRelease> {
   );
   const program = join(folder, "lifelog-agent");
   const { denoDir } = JSON.parse(await outputOf(Deno.execPath(), ["info", "--json"]));
-  const kept = keptRuntime(denoDir, Deno.build.target as Parameters<typeof keptRuntime>[1]);
+  const kept = keptRuntime(denoDir, Deno.build.target as Target);
   const isKept = await Deno.stat(kept).then(() => true, () => false);
   const { success } = await new Deno.Command(Deno.execPath(), {
     cwd: staged,
@@ -45,7 +49,7 @@ export async function nextRelease(folder: string): Promise<TestRelease> {
 }
 
 function packInto(folder: string, version: string, program: string): TestRelease {
-  const target = Deno.build.target as Parameters<typeof pack>[0];
+  const target = Deno.build.target as Target;
   pack(target, Deno.readFileSync(program), {
     folder,
     version,

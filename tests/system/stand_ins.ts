@@ -21,6 +21,8 @@ export function standIns(): StandIns {
     const { pathname, searchParams } = new URL(request.url);
     if (pathname === "/ingest") {
       const { events } = await request.json();
+      // What doctor asks, to see whether the server would take events.
+      if (!Array.isArray(events)) return Response.json({ detail: [] }, { status: 422 });
       sent += events.length;
       for (const event of events) stored.add(JSON.stringify(event));
       for (const { count, done } of waiting) if (stored.size >= count) done();

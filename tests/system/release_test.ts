@@ -155,7 +155,9 @@ Deno.test({
     const folder = await Deno.makeTempDir({ prefix: "lifelog-image-" });
     try {
       await Deno.chmod(folder, 0o755);
-      for (const path of ["usr/bin", "lib/x86_64-linux-gnu", "lib64", "state", "home/nonroot", "dev"]) {
+      for (
+        const path of ["usr/bin", "lib/x86_64-linux-gnu", "lib64", "state", "home/nonroot", "dev", "proc"]
+      ) {
         await Deno.mkdir(join(folder, path), { recursive: true });
       }
       for (const name of IMAGE) {
@@ -173,8 +175,20 @@ Deno.test({
         LOCAL_CACHE_DB_PATH: "/state/cache.sqlite",
         AW_URL: "http://127.0.0.1:9",
       };
+      // Its own processes and its own /proc, as a container has them.
+      const script = `mount -t proc proc ${folder}/proc && exec chroot --userspec=65532:65532 ${folder} "$@"`;
       const agent = (...args: string[]) =>
-        run("chroot", ["--userspec=65532:65532", folder, "/usr/bin/lifelog-agent", ...args], env)!;
+        run("unshare", [
+          "--mount",
+          "--pid",
+          "--fork",
+          "sh",
+          "-c",
+          script,
+          "sh",
+          "/usr/bin/lifelog-agent",
+          ...args,
+        ], env)!;
       const version = agent("--version");
       assert.match(version.output, /^lifelog-agent /, version.output);
       assert.equal(agent("--once").code, 1);

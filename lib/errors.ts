@@ -24,6 +24,8 @@ export class AlreadyRunningError extends UserError {
 export type StoreFault =
   /** The disk has no room: what is in the cache stays, and writing goes on when there is room again. */
   | "full"
+  /** The disk fails to read or write; one that is full may say so as well. */
+  | "disk"
   /** Another program holds the file. */
   | "locked"
   /** The file is damaged: it is put aside and made anew. */

@@ -5,7 +5,7 @@ import { readCacheKey } from "../cache_key.ts";
 import { StoreError } from "../errors.ts";
 import { ExitCode } from "../exit_codes.ts";
 import { takeLock } from "../lock.ts";
-import { configureLogging, isJournal } from "../log.ts";
+import { configureLogging, createRepeatGate, isJournal } from "../log.ts";
 import {
   deviceIdFile,
   hashKeyFile,
@@ -21,11 +21,13 @@ import { parseSince } from "../since.ts";
 import type { Database } from "../store/database.ts";
 import { noteStarted, noteStopped } from "../store/health.ts";
 import { type CacheLoss, openCache } from "../store/recover.ts";
-import { MS_US } from "../time.ts";
+import { MS_US, sleep } from "../time.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { run } from "./run.ts";
 import { prepareCache } from "./unlock.ts";
 
+/** How long to wait for a disk that is full or a cache that another program holds, in milliseconds. */
+const PATIENCE_MS = 20_000;
 /** A cache that is damaged this often in one run is on a disk that fails. */
 const MAX_DAMAGES = 3;
 
@@ -80,18 +82,21 @@ async function open(context: CommandContext): Promise<ExitCode> {
   const policy = context.policy(settings, () => readOrCreateHashKey(hashKeyFile(settings.cachePath)));
   const cacheKey = settings.cacheKey && readCacheKey(settings.cacheKey);
   using manager = notifyServiceManager({ env, folder: dirname(settings.cachePath) });
+  const once = options.once === true;
+  const repeats = createRepeatGate({ now: Date.now });
   let damage: StoreError | undefined;
-  for (let times = 1;; times++) {
-    const cache = openCache(settings.cachePath, {
-      ...(damage === undefined ? {} : { damage }),
-      ...(cacheKey === undefined ? {} : { cacheKey }),
-    });
-    using db = cache.db;
-    if (cache.loss !== undefined) tellOfLoss(cache.loss);
-    manager.ready();
-    const once = options.once === true;
-    note(() => noteStarted(db, { pid: Deno.pid, version: metadata.version, startedMs: Date.now(), once }));
+  let damages = 0;
+  for (;;) {
     try {
+      const cache = openCache(settings.cachePath, {
+        ...(damage === undefined ? {} : { damage }),
+        ...(cacheKey === undefined ? {} : { cacheKey }),
+      });
+      using db = cache.db;
+      damage = undefined;
+      if (cache.loss !== undefined) tellOfLoss(cache.loss);
+      manager.ready();
+      note(() => noteStarted(db, { pid: Deno.pid, version: metadata.version, startedMs: Date.now(), once }));
       if (!await prepare(db, cacheKey, progress, stop.signal)) return ExitCode.Ok;
       const code = await run({
         settings,
@@ -101,7 +106,7 @@ async function open(context: CommandContext): Promise<ExitCode> {
         filters: context.filters(settings),
         policy,
         sink: context.sink(settings, deviceId),
-        once: options.once === true,
+        once,
         sinceUs,
         progress,
         env,
@@ -110,10 +115,26 @@ async function open(context: CommandContext): Promise<ExitCode> {
       note(() => noteStopped(db, Date.now()));
       return code;
     } catch (error) {
-      const again = error instanceof StoreError && error.fault === "corrupt" && times < MAX_DAMAGES;
-      if (!again || stop.signal.aborted) throw error;
-      damage = error;
+      if (!(error instanceof StoreError) || stop.signal.aborted) throw error;
+      if (error.fault === "corrupt" && ++damages < MAX_DAMAGES) damage = error;
+      else if (!once && ["full", "disk", "locked"].includes(error.fault)) {
+        // It passes by itself, and a service manager may lose patience with what ends over and over.
+        const line = repeats.failed("cache", `${error.message}. ${error.hint}`);
+        if (line !== undefined) log.error("{line}", { line });
+        damage = undefined;
+        if (!await wait(PATIENCE_MS, stop.signal)) return ExitCode.Ok;
+      } else throw error;
     }
+  }
+}
+
+/** Waits; tells whether it may go on then. */
+async function wait(ms: number, signal: AbortSignal): Promise<boolean> {
+  try {
+    await sleep(ms, { signal });
+    return true;
+  } catch {
+    return false;
   }
 }
 

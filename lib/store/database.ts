@@ -315,7 +315,7 @@ export class Database implements Disposable {
    */
   check(): void {
     const result = this.all<Record<string, string>>("PRAGMA integrity_check(1)");
-    const finding = Object.values(result[0] ?? {})[0];
+    const finding = Object.values(result[0] ?? {})[0]?.replace(/\s+/g, " ");
     if (finding !== "ok") throw corruption(this.path, `its integrity check says "${finding}"`);
   }
 
@@ -393,7 +393,7 @@ const FAULTS: readonly [RegExp, StoreFault, hint: string][] = [
     "Another program holds it open, such as a database browser or a backup: close that",
   ],
   [/readonly/, "other", "Check that you may write to it and to its folder"],
-  [/disk I\/O error/, "other", "Check the disk that it is on"],
+  [/disk I\/O error/, "disk", "Check the disk that it is on, and whether it has free space"],
 ];
 
 function storeError(doing: "open" | "read" | "write", path: string, error: Error): StoreError {

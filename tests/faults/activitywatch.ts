@@ -21,7 +21,7 @@ const HOST = "laptop";
 export class ActivityWatch implements AsyncDisposable {
   readonly buckets = new Map<string, StoredBucket>();
   /** Answers in place of the server, where it returns something. */
-  instead: (request: RawRequest) => Answer | undefined | Promise<Answer | undefined> = () => undefined;
+  instead: (request: RawRequest) => Answer | undefined | Promise<Answer | undefined | void> = () => undefined;
   cut: () => Cut | undefined = () => undefined;
   requests = 0;
   #server: RawServer | undefined;

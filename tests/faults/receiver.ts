@@ -23,6 +23,8 @@ export class Receiver implements AsyncDisposable {
   /** What it does with each request while this is set; otherwise it stores and confirms. */
   fault: Fault | (() => Fault | undefined) | undefined;
   cut: () => Cut | undefined = () => undefined;
+  /** Waited for before each answer. */
+  rest: (() => Promise<unknown>) | undefined;
   /** When requests came in, and how many events each had. */
   readonly requests: { readonly atMs: number; readonly events: number }[] = [];
   /** Tokens that came with requests. */
@@ -48,7 +50,11 @@ export class Receiver implements AsyncDisposable {
       port: this.#port,
       ...(this.#tls === undefined ? {} : { tls: this.#tls }),
       cut: () => this.cut(),
-      answer: (request) => this.#answer(request),
+      answer: async (request) => {
+        const answer = this.#answer(request);
+        await this.rest?.();
+        return answer;
+      },
     });
     this.#port = this.#server.port;
   }

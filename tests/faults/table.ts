@@ -3,6 +3,15 @@
 /** A row: the fault, and what came of it by column. */
 export type FaultRow = Readonly<Record<string, string | number>>;
 
+const MAX_CELL = 110;
+
+function shorten(cell: string): string {
+  const text = cell.replace(/^agent: /, "").replace("Cannot deliver to the LifeLog server: ", "… ")
+    // Temporary folders tell nothing.
+    .replace(/"\/[^"]*\/(?=[^"\/]*")/g, '"…/');
+  return text.length > MAX_CELL ? `${text.slice(0, MAX_CELL - 1)}…` : text;
+}
+
 /** Collects rows and prints them after the last test of the file. */
 export function faultTable(title: string): (fault: string, row: FaultRow) => void {
   const rows: Record<string, string>[] = [];
@@ -22,7 +31,7 @@ export function faultTable(title: string): (fault: string, row: FaultRow) => voi
   return (fault, row) => {
     rows.push({
       fault,
-      ...Object.fromEntries(Object.entries(row).map(([name, cell]) => [name, String(cell)])),
+      ...Object.fromEntries(Object.entries(row).map(([name, cell]) => [name, shorten(String(cell))])),
     });
   };
 }

@@ -103,10 +103,22 @@ export class World implements AsyncDisposable {
     return this.agent.once(args, settings);
   }
 
-  /** Asks the cache a question while no agent works on it. */
+  /** Asks a copy of the cache a question: looking into a file with a log would change what the next start finds. */
   ask<T>(sql: string): T {
-    using db = new DatabaseSync(this.cachePath, { readOnly: true });
-    return Object.values(db.prepare(sql).get() ?? {})[0] as T;
+    const copy = Deno.makeTempDirSync({ prefix: "lifelog-faults-" });
+    try {
+      for (const suffix of ["", "-wal"]) {
+        try {
+          Deno.copyFileSync(this.cachePath + suffix, join(copy, `cache.sqlite${suffix}`));
+        } catch (error) {
+          if (suffix === "" || !(error instanceof Deno.errors.NotFound)) throw error;
+        }
+      }
+      using db = new DatabaseSync(join(copy, "cache.sqlite"));
+      return Object.values(db.prepare(sql).get() ?? {})[0] as T;
+    } finally {
+      Deno.removeSync(copy, { recursive: true });
+    }
   }
 
   waiting(): number {

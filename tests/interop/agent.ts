@@ -46,6 +46,15 @@ export class Agent {
     return await this.#spawn(["--once", ...args], settings).ended;
   }
 
+  /** Runs a command, inside of another where one is given, and waits for its end. */
+  async command(
+    args: string[],
+    settings: Record<string, string> = {},
+    within: string[] = [],
+  ): Promise<AgentRun> {
+    return await this.#spawn(args, settings, within).ended;
+  }
+
   /** Starts the daemon; `ended` tells what it came to after it was stopped. */
   daemon(settings: Record<string, string> = {}): RunningAgent {
     return this.#spawn([], settings);
@@ -60,9 +69,10 @@ export class Agent {
     return logs;
   }
 
-  #spawn(args: string[], settings: Record<string, string>): RunningAgent {
-    const process = new Deno.Command(BINARY, {
-      args,
+  #spawn(args: string[], settings: Record<string, string>, within: string[] = []): RunningAgent {
+    const [program = BINARY, ...rest] = [...within, BINARY, ...args];
+    const process = new Deno.Command(program, {
+      args: rest,
       env: { ...this.#settings, ...settings },
       clearEnv: true,
       stdin: "null",

@@ -11,6 +11,7 @@ import { startSchedule, turnAfterMs } from "./schedule.ts";
 import type { Database } from "./store/database.ts";
 import { noteDelivered, noteFailure, noteOk, noteRead } from "./store/health.ts";
 import { deadLetterCount, outboxDepth } from "./store/outbox.ts";
+import type { EnsureRoom } from "./store/room.ts";
 import { isHeldByRules } from "./store/rules.ts";
 import { sleep } from "./time.ts";
 
@@ -40,6 +41,8 @@ export interface AgentOptions {
   /** Absent when no endpoint is set: collect only. */
   readonly deliverer?: Deliverer | undefined;
   readonly repeats: RepeatGate;
+  /** Keeps the cache within its limits; throws where collection has to pause. */
+  readonly ensureRoom?: EnsureRoom | undefined;
   /** Told after each drain that left nothing waiting. */
   readonly onEmptied?: () => void;
   /** How often ActivityWatch is read, in seconds. Default: 60. */
@@ -89,6 +92,7 @@ export function createAgent(options: AgentOptions): Agent {
     rejudge,
     deliverer,
     repeats,
+    ensureRoom,
     onEmptied,
     collectionIntervalSeconds = 60,
     sendIntervalSeconds = 300,
@@ -149,6 +153,19 @@ export function createAgent(options: AgentOptions): Agent {
     else log.warn("{line}", { line });
   }
 
+  async function hasRoom(ensureRoom: EnsureRoom, signal: AbortSignal): Promise<boolean> {
+    return await guarded("room", signal, () => {
+      try {
+        ensureRoom();
+      } catch (error) {
+        const { message: reason, hint } = error as StoreError;
+        note(() => noteFailure(db, "collection", { reason, ...(hint === undefined ? {} : { hint }) }, now()));
+        throw error;
+      }
+      return Promise.resolve(true);
+    }) ?? false;
+  }
+
   /** One pass over all buckets. Returns whether every one of them was read to its end, and what was cached. */
   async function collect(signal: AbortSignal): Promise<{ ok: boolean; cached: number }> {
     const listed = await guarded("buckets", signal, async () => {
@@ -169,6 +186,7 @@ export function createAgent(options: AgentOptions): Agent {
     } else {
       repeats.recovered("no buckets");
     }
+    if (ensureRoom !== undefined && !await hasRoom(ensureRoom, signal)) return { ok: false, cached: 0 };
     let ok = true;
     let cached = 0;
     if (rejudge !== undefined && listed.length > 0) {

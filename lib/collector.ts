@@ -39,6 +39,7 @@ import {
   versionsBetween,
 } from "./store/ledger.ts";
 import { addAllToOutbox, addToOutbox, buryVersion, openEntry, withdraw } from "./store/outbox.ts";
+import type { EnsureRoom } from "./store/room.ts";
 import { isAttempted, removeEntry, rewriteEntry, waitingBetween, type WaitingEntry } from "./store/rules.ts";
 import { readSurroundings } from "./surroundings.ts";
 import { DAY_US, HOUR_US, MINUTE_US, MS_US, SECOND_US, sleep } from "./time.ts";
@@ -111,6 +112,8 @@ export interface CollectorOptions {
   readonly monotonicMs?: () => number;
   /** Told after each page. */
   readonly onPage?: (bucket: Bucket, page: Page, result: CollectResult) => void;
+  /** Keeps the cache within its limits, before each page; throws where collection has to pause. */
+  readonly ensureRoom?: EnsureRoom;
 }
 
 /** Moves events from the source into the cache. */
@@ -142,6 +145,7 @@ export function createCollector(options: CollectorOptions): Collector {
     now = Date.now,
     monotonicMs = () => performance.now(),
     onPage,
+    ensureRoom,
   } = options;
   const settleUs = settleSeconds * SECOND_US;
   const confirmMs = Math.min(CONFIRM_MS, settleSeconds * 1000);
@@ -356,6 +360,7 @@ export function createCollector(options: CollectorOptions): Collector {
     reread: for (;;) {
       for await (const page of source.pages(bucket, fromUs, range.toUs, signal ? { signal } : {})) {
         tally.pages++;
+        ensureRoom?.();
         // Read once, before anything is added: this alone tells what is new on the page.
         const known = versionsBetween(db, row.id, page.fromUs, page.toUs);
         const entries = page.events.map((event) => {

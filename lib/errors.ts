@@ -28,6 +28,8 @@ export type StoreFault =
   | "disk"
   /** Another program holds the file. */
   | "locked"
+  /** It has come to a limit that the settings have. */
+  | "limit"
   /** The file is damaged: it is put aside and made anew. */
   | "corrupt"
   /** It cannot be opened, read or written for another reason. */

@@ -29,6 +29,7 @@ import { noteClock, noteDelivered, noteFailure, noteOk, readHealth } from "../st
 import { createMarkKeeper } from "../store/mark.ts";
 import { getMeta, setMeta } from "../store/meta.ts";
 import { deadLetterCount, outboxDepth } from "../store/outbox.ts";
+import { createRoom } from "../store/room.ts";
 import { adoptRules } from "../store/rules.ts";
 import { DAY_US, MS_US } from "../time.ts";
 import { openObservers } from "./observe.ts";
@@ -107,6 +108,16 @@ function assemble(options: RunOptions, observer: Observer | undefined): Agent {
   const collectFromUs = collectFrom(db, options.sinceUs, Date.now());
   const mark = createMarkKeeper(db);
   mark.begin();
+  const ensureRoom = createRoom(db, {
+    maxBytes: settings.cacheMaxMb * 1024 * 1024,
+    maxAgeMs: settings.cacheMaxAgeDays === 0 ? Infinity : settings.cacheMaxAgeDays * 86_400_000,
+    whenFull: settings.cacheWhenFull,
+    onDropped: (events, inAll) =>
+      log.error(
+        "The cache is full: the {events} oldest events that waited are lost, as CACHE_WHEN_FULL says ({inAll} in all)",
+        { events, inAll },
+      ),
+  });
   const had = takenOver(db);
   const collector = createCollector({
     db,
@@ -116,6 +127,7 @@ function assemble(options: RunOptions, observer: Observer | undefined): Agent {
     collectFromUs,
     settleSeconds: settings.settleSeconds,
     trustAge: once,
+    ensureRoom,
     onPage: showCollecting(progress),
   });
   const show = showDelivering(progress, db);
@@ -151,6 +163,7 @@ function assemble(options: RunOptions, observer: Observer | undefined): Agent {
     deliverer: deliverer && observer ? observedDeliverer(deliverer, observer) : deliverer,
     rejudge: createRejudge({ db, source, privacy }),
     repeats: createRepeatGate({ now: Date.now }),
+    ensureRoom,
     onEmptied: mark.keep,
     collectionIntervalSeconds: settings.collectionIntervalSeconds,
     sendIntervalSeconds: settings.sendIntervalSeconds,

@@ -283,6 +283,13 @@ export function loadSettings(options: LoadOptions): LoadedSettings {
     retryDelaySeconds: number("RETRY_DELAY_SECONDS", 60, 0, 3600, false),
     requestTimeoutSeconds: number("REQUEST_TIMEOUT_SECONDS", 30, 1, 600),
     cachePath: path("LOCAL_CACHE_DB_PATH") ?? join(stateFolder(place), "cache.sqlite"),
+    cacheMaxMb: number("CACHE_MAX_MB", 1024, 1, 1_048_576),
+    cacheMaxAgeDays: number("CACHE_MAX_AGE_DAYS", 0, 0, 36_500),
+    cacheWhenFull: read(
+      "CACHE_WHEN_FULL",
+      "pause or drop-oldest",
+      v.pipe(v.string(), v.toLowerCase(), v.picklist(["pause", "drop-oldest"])),
+    ) ?? "pause",
     cacheKey: cacheKeySource(),
     awUrl,
     awHostname: address === undefined ? hostname : undefined,

@@ -1,3 +1,4 @@
+import type { WhenFull } from "../store/room.ts";
 import type { LogLevel } from "@logtape/logtape";
 import type { CacheKeySource } from "../cache_key.ts";
 import type { PresetName } from "../filters/presets.ts";
@@ -27,6 +28,10 @@ export interface Settings {
   readonly retryDelaySeconds: number;
   readonly requestTimeoutSeconds: number;
   readonly cachePath: string;
+  readonly cacheMaxMb: number;
+  /** 0 for no limit. */
+  readonly cacheMaxAgeDays: number;
+  readonly cacheWhenFull: WhenFull;
   /** Where the key of an encrypted cache is; read when the cache is opened. */
   readonly cacheKey: CacheKeySource | undefined;
   readonly awUrl: URL;
@@ -169,6 +174,24 @@ export const SETTINGS: readonly Setting[] = [
     flag: "cache",
     default: "cache.sqlite in the state folder",
     description: "the cache",
+  },
+  {
+    env: "CACHE_MAX_MB",
+    flag: "cache-max-mb",
+    default: "1024",
+    description: "how large the cache may become in an endless outage, in megabytes",
+  },
+  {
+    env: "CACHE_MAX_AGE_DAYS",
+    flag: "cache-max-age",
+    default: "no limit",
+    description: "how long an event may wait, in days",
+  },
+  {
+    env: "CACHE_WHEN_FULL",
+    flag: "cache-when-full",
+    default: "pause",
+    description: "at a limit: pause collection, or drop-oldest to lose the oldest that wait for good",
   },
   {
     env: "CACHE_KEY_FILE",

@@ -20,7 +20,9 @@ export type MetaName =
   /** Which agent works on the cache, or did so last, see `health.ts`. */
   | "agent"
   /** What happened when the cache was last found damaged or gone, see `recover.ts`. */
-  | "cache_loss";
+  | "cache_loss"
+  /** How many events were dropped for want of room. */
+  | "dropped_events";
 
 /** Reads a value, or `undefined` when it was never set. */
 export function getMeta(db: Database, name: MetaName): string | undefined {

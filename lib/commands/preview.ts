@@ -169,9 +169,8 @@ function* asText({ preset, hours, lines, shown }: Shown): Iterable<string> {
   }
   const dropped = lines.filter(({ after }) => after === null).length;
   const changed = lines.filter(({ after, rules }) => after !== null && rules.length > 0).length;
-  yield `${lines.length} events of the last ${hours} h with the preset ${preset}: ${
-    lines.length - dropped - changed
-  } leave as they are (=), ${changed} changed (- +), ${dropped} do not leave (x)`;
+  const same = lines.length - dropped - changed;
+  yield `${lines.length} events of the last ${hours} h with the preset ${preset}: ${same} as they are (=), ${changed} changed (- +), ${dropped} dropped (x)`;
 }
 
 function wordsOf({ app, title, url }: Fields): string {

@@ -43,7 +43,9 @@ function expression(source: string): Pattern {
   try {
     compiled = RE2JS.compile(source, RE2JS.CASE_INSENSITIVE | RE2JS.DOTALL);
   } catch (error) {
-    const reason = error instanceof Error ? error.message.replace(/^error parsing regexp: /, "") : error;
+    const reason = error instanceof Error
+      ? error.message.replace(/^error parsing regexp: |\(\?s\)\(\?i\)|\(\?i\)\(\?s\)/g, "")
+      : error;
     throw new SyntaxError(`its regular expression is not RE2's: ${reason}`, { cause: error });
   }
   const size = compiled.programSize();

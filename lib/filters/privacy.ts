@@ -1,7 +1,7 @@
 import { createHash, createHmac } from "node:crypto";
 import type { ActivityEvent, Bucket, BucketType, Policy, Related, Surroundings, Verdict } from "../event.ts";
 import { SECOND_US } from "../time.ts";
-import { appsOfBucket, mayShow, saysPrivate } from "./browsers.ts";
+import { appsOfBucket, browserOfApp, mayShow, saysPrivate } from "./browsers.ts";
 import { deviceTime, type LocalTime, overlapsDailyTime } from "./daily_time.ts";
 import type { Pattern } from "./pattern.ts";
 import { type PresetName, PRESETS } from "./presets.ts";
@@ -11,8 +11,8 @@ import { createTimeline, meet, spanOf, type Spell, type Timeline } from "./timel
 
 /** Raised with every change of what rules do: what waits is then judged again. */
 const ENGINE = 1;
-/** The title of a window trails the page's by a poll or two; further apart, it must hold the page's title. */
-const NEAR_US = 90 * SECOND_US;
+/** The title of a window trails the page's by a poll or two. Where they do not meet, it must be the page's title. */
+const NEAR_US = 10 * SECOND_US;
 /** A shorter title stands in other texts by chance. */
 const TELLING_LENGTH = 4;
 const REDACTED = "[redacted]";
@@ -186,23 +186,29 @@ function fitsTogether(rule: Rule, subject: View, others: readonly View[]): boole
 
 /** The pages that a window showed, or the windows that showed a page. */
 function companionsOf(subject: View, timelines: readonly Timeline[]): View[] {
-  const { isPage, fromUs, toUs, title, app, bucket } = subject;
+  const { isPage, fromUs, toUs, bucket } = subject;
   const found: View[] = [];
   for (const timeline of timelines) {
     if (timeline.bucket.type !== (isPage ? "currentwindow" : "web.tab.current")) continue;
     for (const spell of timeline.overlapping(fromUs - NEAR_US, toUs + NEAR_US)) {
-      const { data } = spell.event;
-      const other = isObject(data) ? textOf(data.title) : "";
-      const [page, window] = isPage ? [title, other] : [other, title];
-      const shows = page.length >= TELLING_LENGTH && window.includes(page) ||
-        meet(spell, subject) &&
-          (isPage
-            ? mayShow(textOf(fieldsOf(spell.event).app), bucket.id)
-            : mayShow(app[0]!, spell.bucket.id));
+      const own = fieldsOf(subject.event);
+      const other = fieldsOf(spell.event);
+      const [page, window] = isPage ? [own, other] : [other, own];
+      const app = textOf(window.app);
+      const ofBrowser = mayShow(app, isPage ? bucket.id : spell.bucket.id);
+      const shows = (ofBrowser && meet(spell, subject)) ||
+        ((ofBrowser || browserOfApp(app) === undefined) &&
+          isTitled(textOf(window.title), textOf(page.title)));
       if (shows) found.push(viewOf(spell.event, spell.bucket));
     }
   }
   return found;
+}
+
+/** Tells whether a window has a page's title, alone or before the browser's name. */
+function isTitled(window: string, page: string): boolean {
+  return page.length >= TELLING_LENGTH && window.startsWith(page) &&
+    (window.length === page.length || /^\s[-–—|]\s/.test(window.slice(page.length, page.length + 3)));
 }
 
 function isAfk({ fromUs, toUs }: View, around: Surroundings): boolean {

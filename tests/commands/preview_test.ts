@@ -26,7 +26,7 @@ Deno.test("preview shows before and after and the rule that acted, and writes no
   assert.ok(!text.includes("too old"));
   assert.match(
     text,
-    /4 events of the last 3 h .* standard: 2 leave as they are \(=\), 1 changed \(- \+\), 1 do not leave/,
+    /4 events of the last 3 h .* standard: 2 as they are \(=\), 1 changed \(- \+\), 1 dropped/,
   );
   assert.deepEqual([...Deno.readDirSync(program.folder)].map(({ name }) => name), before);
 

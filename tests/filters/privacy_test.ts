@@ -98,6 +98,20 @@ Deno.test("a private page in the web bucket drops the browser's window of that t
   assert.ok(left(policy, event(firefox("Before"), 0, 10), WINDOW, beside));
 });
 
+Deno.test("the title of a private page does not drop what stands near it and only holds the same word", () => {
+  const policy = policyOf([], "standard");
+  const chrome = { ...WEB, id: "aw-watcher-web-chrome_h" };
+  const page = event({ title: "Google", url: "https://www.google.example/", incognito: true }, 0, 10);
+  const next = event({ title: "Docs", url: "https://d.example/" }, 10, 600);
+  const beside: [Bucket, ActivityEvent[]][] = [[chrome, [page, next]]];
+  const near = (app: string, title: string) => left(policy, event({ app, title }, 10.5, 500), WINDOW, beside);
+  assert.ok(near("Google-chrome", "Docs - Google Chrome"));
+  assert.ok(near("Google-chrome", "Google Docs - Google Chrome"));
+  assert.ok(near("firefox", "Google — Mozilla Firefox"));
+  assert.ok(near("Code", "Google.md - Code"));
+  assert.equal(near("Google-chrome", "Google - Google Chrome"), undefined);
+});
+
 Deno.test("a page stays in view until the next one, up to the watcher's pulse time", () => {
   const policy = policyOf([], "standard");
   const page = event({ title: "S", url: "u", incognito: true }, 0, 0);

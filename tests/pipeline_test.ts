@@ -7,6 +7,9 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { join } from "node:path";
+import type { Policy } from "../lib/event.ts";
+import { createPolicy } from "../lib/filters/privacy.ts";
+import { readRules } from "../lib/filters/rule.ts";
 import type { Dialect } from "./fakes/activitywatch.ts";
 import type { Health } from "./fakes/lifelog_server.ts";
 import { type Kill, MAX_CALLS, World } from "./fakes/world.ts";
@@ -39,13 +42,15 @@ const TITLES = [
   "\ud83d alone",
 ];
 
-function dataOf(kind: Kind, n: number): Record<string, unknown> {
+function dataOf(kind: Kind, n: number, isReduced: boolean): Record<string, unknown> {
   const title = TITLES[n % TITLES.length]!;
   if (kind === "afk") return { status: n % 2 === 0 ? "not-afk" : "afk" };
-  if (kind === "window") return n === 5 ? { title, app: null } : { app: `App ${n % 3}`, title };
+  if (kind === "window") {
+    return n === 5 ? { title, app: null } : { app: n === 0 ? "Firefox" : `App ${n % 3}`, title };
+  }
   // `tabCount` is not sent: two events may differ in it alone.
   return {
-    url: `https://example.org/${n % 2}?q=ü#${n}`,
+    url: `https://example.org/${n % 2}${isReduced ? "" : `?q=ü#${n}`}`,
     title: TITLES[n % 2]!,
     tabCount: n,
     audible: n % 2 === 0,
@@ -150,6 +155,8 @@ interface History {
   readonly minDurationSeconds: number;
   readonly latencyMs: number;
   readonly maxBatchSize: number;
+  /** Judge by the privacy rules of the default, under which a browser's windows wait for what its pages were. */
+  readonly privacy: boolean;
   /** Collect and deliver at once, as the daemon's two loops may. */
   readonly sideBySide: boolean;
   readonly past: readonly (typeof pastEvent extends fc.Arbitrary<infer T> ? T : never)[];
@@ -165,10 +172,20 @@ function history(dialect: Dialect, incident: fc.Arbitrary<Incident>): fc.Arbitra
     minDurationSeconds: fc.constantFrom(0, 5),
     latencyMs: fc.constantFrom(0, 0, 100, 3000, 20_000),
     maxBatchSize: fc.constantFrom(1, 3, 500),
+    privacy: fc.boolean(),
     sideBySide: fc.boolean(),
     past: fc.array(pastEvent, { maxLength: 12 }),
     live: fc.record({ window: segments, afk: segments, web: segments }),
     incidents: fc.array(incident, { maxLength: 8 }),
+  });
+}
+
+/** The rules that are in force where nobody set any. */
+function defaultPolicy(): Policy {
+  return createPolicy({
+    preset: "standard",
+    own: readRules([], "pipeline"),
+    hashKey: () => new Uint8Array(32),
   });
 }
 
@@ -188,6 +205,7 @@ async function play(past: History, path: string) {
     minDurationSeconds: past.minDurationSeconds,
     latencyMs: past.latencyMs,
     maxBatchSize: past.maxBatchSize,
+    ...(past.privacy ? { policy: defaultPolicy } : {}),
     onStored: (bucketId, { startNs, endNs, data }) => {
       const timestamp = isoOf(startNs);
       const identity = wireIdentity(typeOf(bucketId), { timestamp, duration: 0, data });
@@ -211,7 +229,7 @@ async function play(past: History, path: string) {
     const event = {
       startNs: BigInt(Math.floor(ms)) * 1_000_000n + BigInt(nanos),
       durationSeconds,
-      data: dataOf(kind, data),
+      data: dataOf(kind, data, past.privacy),
     };
     aw.insert(BUCKETS[kind].id, Array(copies).fill(event));
   }
@@ -222,7 +240,11 @@ async function play(past: History, path: string) {
       for (let n = 0; n < beats && ms < LIVE_MS; n++, ms += stepMs) {
         world.at(ms, () => {
           const startNs = BigInt(Math.floor(world.now())) * 1_000_000n + BigInt((ms * 7919) % 1_000_000);
-          world.beat(id, { startNs, durationSeconds, data: dataOf(kind, data) }, pulsetimeSeconds);
+          world.beat(
+            id,
+            { startNs, durationSeconds, data: dataOf(kind, data, past.privacy) },
+            pulsetimeSeconds,
+          );
         });
       }
       ms += gapMs;
@@ -269,7 +291,7 @@ async function play(past: History, path: string) {
           const events = Array.from({ length: count }, (_, n) => ({
             startNs: startNs - BigInt(n) * 333_000_000n,
             durationSeconds,
-            data: dataOf(incident.kind, incident.data + n),
+            data: dataOf(incident.kind, incident.data + n, past.privacy),
           }));
           aw.insert(id, events);
           break;
@@ -285,7 +307,7 @@ async function play(past: History, path: string) {
           const event = { startNs, durationSeconds: Number(endNs - startNs) / 1e9, data };
           aw.deleteEvent(id, row.id);
           if (incident.change === "delete") break;
-          if (incident.change === "data") event.data = dataOf(incident.kind, incident.pick + 1);
+          if (incident.change === "data") event.data = dataOf(incident.kind, incident.pick + 1, past.privacy);
           if (incident.change === "duration") event.durationSeconds += 1.5;
           if (incident.change === "start") event.startNs += 1_234_000_000n;
           aw.insert(id, [event]);
@@ -312,7 +334,7 @@ async function play(past: History, path: string) {
           const startNs = BigInt(Math.floor(world.now() - incident.backMs)) * 1_000_000n;
           world.beat(
             id,
-            { startNs, durationSeconds: 0, data: dataOf(incident.kind, incident.data) },
+            { startNs, durationSeconds: 0, data: dataOf(incident.kind, incident.data, past.privacy) },
             pulsetimeSeconds,
           );
         }

@@ -64,6 +64,12 @@ export const PERMISSIONS: readonly string[] = permissionsFor();
 const STAGED = "dist/source";
 
 /**
+ * Deno looks into each package before it compiles, and runs out of the 2 MiB of stack that its threads have by
+ * default when it does so for the first time on a machine.
+ */
+const COMPILER_STACK_BYTES = String(32 * 1024 * 1024);
+
+/**
  * V8 takes memory for speed where nobody asks it not to: a backfill of 100,000 events would peak at twice as much. Its
  * heap has no hard limit by this, which one large answer could run into.
  */
@@ -89,7 +95,7 @@ async function compile(
       resolve(output),
       "main.ts",
     ],
-    ...(denort === undefined ? {} : { env: { DENORT_BIN: denort } }),
+    env: { RUST_MIN_STACK: COMPILER_STACK_BYTES, ...(denort === undefined ? {} : { DENORT_BIN: denort }) },
     stdin: "null",
     stdout: "inherit",
     // Where Deno cannot make its own download, the way by npm follows: its complaint would only confuse.

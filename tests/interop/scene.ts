@@ -46,9 +46,9 @@ export class Scene {
 
   /** Adds an agent with a cache of its own, and the server that it delivers to. */
   async line(settings: Record<string, string> = {}): Promise<Line> {
-    const receiver = this.#held.use(new Receiver(TOKEN));
     const home = join(this.folder, `agent-${this.#lines.length + 1}`);
     await mkdir(home);
+    const receiver = this.#held.use(new Receiver(TOKEN, join(home, "lifelog.sqlite")));
     const agent = new Agent(home, {
       AW_URL: this.aw.url,
       CENTRAL_SERVER_ENDPOINT: receiver.endpoint,
@@ -71,6 +71,7 @@ export class Scene {
     const { lost, repeated, wrong, unexpected } = difference;
     const exact = { lost: 0, repeated: 0, wrong: 0, unexpected: 0 };
     assert.deepEqual({ lost, repeated, wrong, unexpected }, exact, difference.examples.join("\n"));
+    assert.equal(line.receiver.invalid, 0, "The server was sent what is not valid");
     assert.ok(difference.expected > 0, "Nothing was expected, so nothing was shown");
   }
 

@@ -53,8 +53,7 @@ Version: ${version}-1
 Architecture: ${architecture}
 Maintainer: ${maintainer}
 Installed-Size: ${size}
-Depends: libc6 (>= 2.27), libgcc-s1
-Recommends: ca-certificates
+Depends: ca-certificates, libc6 (>= 2.27), libgcc-s1
 Section: utils
 Priority: optional
 Homepage: ${homepage}

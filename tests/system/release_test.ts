@@ -143,8 +143,37 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name: `actionlint has nothing to say of the workflows${without("actionlint")}`,
+  ignore: !has("actionlint"),
+  fn: () => {
+    const { code, output } = run("actionlint", [
+      ".github/workflows/test.yml",
+      ".github/workflows/release.yml",
+    ])!;
+    assert.equal(code, 0, output);
+  },
+});
+
+const PARSE = `import sys, tree_sitter, tree_sitter_powershell as grammar
+text = open(sys.argv[1], "rb").read() if len(sys.argv) > 1 else b"if ("
+root = tree_sitter.Parser(tree_sitter.Language(grammar.language())).parse(text).root_node
+sys.exit(3 if root.has_error else 0)`;
+/** Of a text that is broken the parser must say so, or it would say nothing of install.ps1 either. */
+const parses = run("python3", ["-c", PARSE])?.code === 3;
+
+Deno.test({
+  name: "install.ps1 is PowerShell, by its grammar" + (parses ? "" : " (no tree-sitter-powershell here)"),
+  ignore: !parses,
+  fn: () => {
+    const script = fileURLToPath(new URL("../../install/install.ps1", import.meta.url));
+    assert.equal(run("python3", ["-c", PARSE, script])!.code, 0);
+  },
+});
+
 /** What distroless/cc has of a system that a program in it can need. */
 const IMAGE = ["libc.so.6", "libm.so.6", "libdl.so.2", "librt.so.1", "libpthread.so.0", "libgcc_s.so.1"];
+const CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt";
 const root = Deno.build.os === "linux" && Deno.build.arch === "x86_64" && Deno.uid() === 0 && has("chroot");
 
 Deno.test({
@@ -169,6 +198,8 @@ Deno.test({
         join(folder, "lib64/ld-linux-x86-64.so.2"),
       );
       await Deno.copyFile(programOf("x86_64-unknown-linux-gnu"), join(folder, "usr/bin/lifelog-agent"));
+      await Deno.mkdir(join(folder, "etc/ssl/certs"), { recursive: true });
+      await Deno.copyFile(CERTIFICATES, join(folder, CERTIFICATES));
       for (const path of ["state", "home/nonroot"]) await Deno.chown(join(folder, path), 65532, 65532);
       const env = {
         HOME: "/home/nonroot",
@@ -191,7 +222,8 @@ Deno.test({
         ], env)!;
       const version = agent("--version");
       assert.match(version.output, /^lifelog-agent /, version.output);
-      assert.equal(agent("--once").code, 1);
+      const once = agent("--once");
+      assert.equal(once.code, 1, once.output);
       assert.ok(Deno.statSync(join(folder, "state/cache.sqlite")).size > 0);
     } finally {
       await Deno.remove(folder, { recursive: true });

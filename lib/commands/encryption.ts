@@ -17,6 +17,7 @@ import {
   encryptionOf,
   unlock,
 } from "../store/encryption.ts";
+import { readableCopies } from "../store/recover.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { convertAll } from "./unlock.ts";
 
@@ -90,6 +91,9 @@ function enable(context: CommandContext): Promise<ExitCode> {
     if (was.state === "opening") await convertAll(db, key, report.options);
     if (was.state === "off" || was.state === "opening") beginSealing(db, key, Date.now());
     report("encrypted", await convertAll(db, key, report.options));
+    for (const copy of readableCopies(db.path)) {
+      context.print(`Events may still be readable in "${copy}", a damaged cache: delete it when you can`);
+    }
   });
 }
 

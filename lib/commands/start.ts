@@ -20,7 +20,7 @@ import { listenForStop } from "../signals.ts";
 import { parseSince } from "../since.ts";
 import type { Database } from "../store/database.ts";
 import { noteStarted, noteStopped } from "../store/health.ts";
-import { type CacheLoss, openCache } from "../store/recover.ts";
+import { type CacheLoss, openCache, readableCopies } from "../store/recover.ts";
 import { MS_US, sleep } from "../time.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { run } from "./run.ts";
@@ -181,6 +181,9 @@ async function prepare(
     if (converted !== undefined) {
       const { total, damaged } = converted;
       log.info("The encryption of the cache was changed: {total} rows", { total });
+      for (const copy of key === undefined ? [] : readableCopies(db.path)) {
+        log.warn("Events may still be readable in {copy}, a damaged cache: delete it when you can", { copy });
+      }
       if (damaged > 0) log.warn("{damaged} rows of the cache are damaged and cannot be read", { damaged });
     }
     return true;

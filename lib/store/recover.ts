@@ -4,7 +4,7 @@ import type { Bucket } from "../event.ts";
 import type { Stored } from "./cipher.ts";
 import { ensureBucket } from "./cursors.ts";
 import { type Database, openDatabase, openDatabaseReadOnly } from "./database.ts";
-import { type Inheritance, inheritanceOf } from "./encryption.ts";
+import { encryptionOf, type Inheritance, inheritanceOf } from "./encryption.ts";
 import { addVersion } from "./ledger.ts";
 import { type Mark, markFile, readMark, restoredFromUs, restoreMark } from "./mark.ts";
 import { getMeta, setMeta } from "./meta.ts";
@@ -149,17 +149,29 @@ function putAside(path: string, nowMs: number): string {
 
 function forgetOldCopies(path: string): void {
   try {
-    const slash = Math.max(path.lastIndexOf("/"), path.lastIndexOf("\\"));
-    const folder = slash === -1 ? "." : path.slice(0, slash);
-    const prefix = `${path.slice(slash + 1)}.damaged-`;
-    const names = [...Deno.readDirSync(folder)].map(({ name }) => name)
-      .filter((name) => name.startsWith(prefix) && !/-(wal|shm)$/.test(name)).sort();
-    for (const name of names.slice(0, -MAX_COPIES)) {
-      for (const suffix of ["", "-wal", "-shm"]) {
-        if (exists(`${folder}/${name}${suffix}`)) Deno.removeSync(`${folder}/${name}${suffix}`);
-      }
+    for (const copy of copiesOf(path).slice(0, -MAX_COPIES)) {
+      for (const suffix of ["", "-wal", "-shm"]) if (exists(copy + suffix)) Deno.removeSync(copy + suffix);
     }
   } catch { /* copies too many are no reason to stop */ }
+}
+
+/** The copies of damaged caches, the oldest first. */
+function copiesOf(path: string): string[] {
+  const slash = Math.max(path.lastIndexOf("/"), path.lastIndexOf("\\"));
+  const folder = slash === -1 ? "." : path.slice(0, slash);
+  const prefix = `${path.slice(slash + 1)}.damaged-`;
+  return [...Deno.readDirSync(folder)].map(({ name }) => name)
+    .filter((name) => name.startsWith(prefix) && !/-(wal|shm)$/.test(name)).sort()
+    .map((name) => `${folder}/${name}`);
+}
+
+/** The copies of damaged caches in which events may stand that can be read without a key. */
+export function readableCopies(path: string): string[] {
+  const isSealed = (copy: string) => {
+    using db = openDatabaseReadOnly(copy);
+    return encryptionOf(db).state === "on";
+  };
+  return (attempt(() => copiesOf(path)) ?? []).filter((copy) => attempt(() => isSealed(copy)) !== true);
 }
 
 /** From where on the lost cache has to be made again: by the mark, or else by what can be found out. */

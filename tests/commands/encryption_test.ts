@@ -106,6 +106,24 @@ Deno.test("encryption: a key is made, the cache encrypted, its key changed, and 
     assert.deepEqual(sent, [`{"title":"${CANARY}"}`]);
   }));
 
+Deno.test("encryption: a copy of a damaged cache that is readable is told of, and one that is sealed is not", () =>
+  onStage(async ({ folder, env, run }) => {
+    const cache = env.LOCAL_CACHE_DB_PATH!;
+    const copy = `${cache}.damaged-20260101T000000Z`;
+    Deno.copyFileSync(cache, copy);
+    await run("encryption", "new-key", `${folder}/a.key`);
+    env.CACHE_KEY_FILE = `${folder}/a.key`;
+    const { text } = await run("encryption", "enable");
+    assert.ok(text.includes(`Events may still be readable in "${copy}"`), text);
+    Deno.removeSync(copy);
+    await run("encryption", "disable");
+    await run("encryption", "enable");
+    Deno.copyFileSync(cache, copy);
+    await run("encryption", "disable");
+    // The sealed copy is of the time before.
+    assert.doesNotMatch((await run("encryption", "enable")).text, /readable in/);
+  }));
+
 Deno.test("encryption: new-key never writes over a file", () =>
   onStage(async ({ folder, run }) => {
     await run("encryption", "new-key", `${folder}/a.key`);

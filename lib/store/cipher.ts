@@ -47,7 +47,7 @@ export interface Cipher {
   /** What stands in the column `digest`: the same for the same version, and no hash of anything that could be guessed. */
   tag(bucketId: number, version: Version): Uint8Array;
   /** What stands in the ledger beside the tag, from which the digest comes back. */
-  sealDigest(bucketId: number, version: Version): Uint8Array | null;
+  sealDigest(bucketId: number, version: Version & { readonly tag?: Uint8Array }): Uint8Array | null;
   /**
    * The digest of a ledger's row.
    * @throws {SealError} as {@link Cipher.openBody}
@@ -148,7 +148,7 @@ export function createCipher({ version: keyVersion, bytes }: DataKey): Cipher {
       open(sealKey, keyVersion, words(Purpose.Reason, seq), stored).toString("utf8"),
     tag,
     sealDigest(bucketId, version) {
-      const row = { ...version, tag: tag(bucketId, version), sealed: null };
+      const row = { ...version, tag: version.tag ?? tag(bucketId, version), sealed: null };
       return seal(sealKey, keyVersion, versionAad(bucketId, row), version.digest);
     },
     openDigest(bucketId, row) {

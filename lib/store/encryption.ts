@@ -309,9 +309,9 @@ function* convertLedger({ db, target, from, progress }: Conversion): Generator<C
         const { bucketId, startUs, tag, durationSeconds, sealed } = row;
         if (keyVersionOf(sealed) === target.keyVersion) continue;
         try {
-          const version = { ...row, digest: from(keyVersionOf(sealed)).openDigest(bucketId, row) };
-          const newTag = target.tag(bucketId, version);
-          const newSealed = target.sealDigest(bucketId, version);
+          const digest = from(keyVersionOf(sealed)).openDigest(bucketId, row);
+          const newTag = target.tag(bucketId, { startUs, digest, durationSeconds });
+          const newSealed = target.sealDigest(bucketId, { startUs, digest, durationSeconds, tag: newTag });
           db.run(SET_LEDGER, newTag, newSealed, bucketId, startUs, tag, durationSeconds);
         } catch (error) {
           if (!(error instanceof SealError)) throw error;

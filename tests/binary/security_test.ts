@@ -201,8 +201,6 @@ Deno.test("no canary comes out of any command, and none stands in any file of an
         [["config", "--json"]],
         [["config", "check"]],
         [["encryption", "status"]],
-        [["dead-letters", "list"]],
-        [["dead-letters", "list", "--json"]],
         [["man"]],
         [["--once", "--log-format", "json"]],
         [["--version"]],

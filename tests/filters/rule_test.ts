@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import fc from "fast-check";
 import { loadSettings } from "../../lib/config/load.ts";
 import { SettingError } from "../../lib/errors.ts";
 import { readRules } from "../../lib/filters/rule.ts";
@@ -100,4 +101,49 @@ Deno.test("whatever looks like a privacy setting and is none stops the agent", (
       (error) => error instanceof SettingError && expected.test(error.message),
     );
   }
+});
+
+Deno.test("readRules() reads anything as rules or refuses it with words, and what it reads can be applied", () => {
+  const key = fc.constantFrom(
+    ..."name app title url domain bucket time days afk incognito action replacement keep_url other __proto__"
+      .split(" "),
+  );
+  const word = fc.constantFrom(
+    "drop",
+    "keep",
+    "hash",
+    "path",
+    "*x*",
+    "/x+/",
+    "08:00-09:00",
+    "sun",
+    "a.example",
+    "",
+  );
+  const given = fc.oneof(word, fc.array(word, { maxLength: 3 }), fc.jsonValue() as fc.Arbitrary<unknown>);
+  const rule = fc.oneof({ weight: 9, arbitrary: fc.dictionary(key, given, { maxKeys: 4 }) }, {
+    weight: 1,
+    arbitrary: fc.jsonValue() as fc.Arbitrary<unknown>,
+  });
+  // Most of what is made up cannot be read; this can.
+  const sound = fc.record({
+    action: fc.constantFrom("drop", "hash"),
+    app: word.filter((text) => text !== ""),
+  });
+  let read = 0;
+  fc.assert(
+    fc.property(fc.oneof(fc.array(fc.oneof(rule, sound), { maxLength: 3 }), given), (rules) => {
+      try {
+        for (const { app, title } of readRules(rules, "f").rules) {
+          read++;
+          assert.equal(typeof (app ?? title)?.("x") !== "string", true);
+        }
+      } catch (error) {
+        assert.ok(error instanceof SettingError, String(error));
+        assert.match(error.message, /^Cannot read (the privacy rules|privacy rule \d+)/);
+      }
+    }),
+    { numRuns: 1500 },
+  );
+  assert.ok(read > 100, `Only ${read} rules were read`);
 });

@@ -10,7 +10,7 @@ export const PRESET_WORDS: Readonly<Record<PresetName, string>> = {
   standard:
     "URLs leave without query and fragment, private windows do not leave (PRIVACY_PRESET=full sends all)",
   work:
-    "URLs leave as their origin, titles of passwords and messages are redacted, private windows do not leave",
+    "URLs leave as their origin, titles of password managers and messengers are redacted, private windows do not leave",
   minimal: "applications and times leave; titles, URLs, web pages and private windows do not",
 };
 
@@ -32,7 +32,7 @@ export const PRESETS: Readonly<Record<PresetName, readonly RuleText[]>> = {
   ],
   work: [
     PRIVATE_WINDOWS,
-    { name: "passwords and messages", app: PERSONAL_APPS, action: "redact" },
+    { name: "password managers and messengers", app: PERSONAL_APPS, action: "redact" },
     { name: "origin of URLs", action: "url-origin" },
   ],
   minimal: [

@@ -44,6 +44,15 @@ export function createTransport(server: URL, options: TransportOptions = {}): Tr
       ...(local ? { proxy: straightTo(server) } : {}),
     });
   } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) {
+      throw new SettingError(
+        `Cannot reach ${server.host} as this program was built to reach other hosts only`,
+        {
+          cause: error,
+          hint: "Set the host that it was built for, or build it with --net for this one too",
+        },
+      );
+    }
     throw new SettingError(
       `Cannot use SERVER_CA_FILE, SERVER_CLIENT_CERT_FILE or SERVER_CLIENT_KEY_FILE: ${
         error instanceof Error ? error.message : error

@@ -7,7 +7,7 @@ import { takeLock } from "../lock.ts";
 import { expandHome, makePrivateFolder } from "../paths.ts";
 import { guardCacheFiles, makePrivateFile } from "../private_files.ts";
 import { createProgress, progressTerminal } from "../progress.ts";
-import { type Database, openDatabase } from "../store/database.ts";
+import { type Database, openDatabase, openDatabaseReadOnly } from "../store/database.ts";
 import {
   beginOpening,
   beginRotation,
@@ -62,7 +62,7 @@ function status({ loadSettings, print }: CommandContext): ExitCode {
     print(`There is no cache at "${cachePath}" yet`);
     return ExitCode.Ok;
   }
-  using db = openDatabase(cachePath);
+  using db = openDatabaseReadOnly(cachePath);
   const { state, keyVersion, keyMadeAtMs } = encryptionOf(db);
   print(
     {

@@ -149,7 +149,9 @@ fetch() {
 
 # obtain: puts a verified agent at $work/lifelog-agent.
 obtain() {
-  here=$(CDPATH='' cd -- "$(dirname -- "$0")" 2>/dev/null && pwd) || here=''
+  # Piped into a shell, the script has no place of its own, and what lies in the current folder is anybody's.
+  here=''
+  case $0 in install.sh | */install.sh) here=$(CDPATH='' cd -- "$(dirname -- "$0")" 2>/dev/null && pwd) || here='' ;; esac
   if [ -z "$from" ] && [ -n "$here" ] && [ -x "$here/$NAME" ] && [ -f "$here/$NAME.1" ]; then
     # Unpacked from an archive: whoever unpacked it has had the archive to verify.
     cp "$here/$NAME" "$here/$NAME.1" "$work/"

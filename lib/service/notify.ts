@@ -25,11 +25,7 @@ export function notifyServiceManager(options: NotifyOptions): ServiceNotifier {
   const path = env("NOTIFY_SOCKET");
   // A name that begins with @ is no file, and Deno reaches files only.
   if (path === undefined || !path.startsWith("/")) return { ready() {}, [Symbol.dispose]() {} };
-  const own = `${folder}/notify.sock`;
-  removeIfThere(own);
-  const socket = listen({ transport: "unixpacket", path: own });
-  // Only sent from: nobody needs to find it.
-  removeIfThere(own);
+  const socket = openSocket(folder, listen);
   let alive: number | undefined;
   let last = Promise.resolve();
   const say = (text: string) => {
@@ -49,6 +45,22 @@ export function notifyServiceManager(options: NotifyOptions): ServiceNotifier {
       last.finally(() => socket.close());
     },
   };
+}
+
+/** Opens a socket without a name: it is only sent from, nobody needs to find it. */
+function openSocket(folder: string, listen: typeof Deno.listenDatagram): Deno.DatagramConn {
+  const bind = (own: string) => {
+    removeIfThere(own);
+    const socket = listen({ transport: "unixpacket", path: own });
+    removeIfThere(own);
+    return socket;
+  };
+  try {
+    return bind(`${folder}/notify.sock`);
+  } catch {
+    // A socket's path must be short; the folder's need not be.
+    return bind(`/tmp/lifelog-agent-${crypto.randomUUID()}.sock`);
+  }
 }
 
 function removeIfThere(path: string): void {

@@ -55,6 +55,22 @@ Deno.test({
     }),
 });
 
+Deno.test({
+  name: "notifyServiceManager() also works where the cache's path is too long for a socket",
+  ...unix,
+  fn: () =>
+    withManager(async (path, heard, folder) => {
+      const deep = join(folder, "d".repeat(120));
+      await Deno.mkdir(deep);
+      using manager = notifyServiceManager({
+        env: (name) => name === "NOTIFY_SOCKET" ? path : undefined,
+        folder: deep,
+      });
+      manager.ready();
+      assert.equal(await heard(), "READY=1");
+    }),
+});
+
 Deno.test("notifyServiceManager() does nothing where no manager asks for it", () => {
   const listen = () => assert.fail("it opened a socket");
   using manager = notifyServiceManager({ env: () => undefined, folder: "/", listen: listen as never });

@@ -621,3 +621,53 @@ Deno.test("drain() does not send again what was taken back while it waited for a
   await deliverer({ db, sink }).drain();
   assert.deepEqual(has, ['{"n":0}', '{"n":2}']);
 });
+
+Deno.test("a week's outage costs the server few small requests, and its backlog drains without a storm", async () => {
+  using db = outboxOf([]);
+  let nowMs = 0;
+  let answer: SendResult = BUSY;
+  let atOnce = 0;
+  let most = 0;
+  const { sink, sent } = fakeSink(async () => {
+    most = Math.max(most, ++atOnce);
+    await Promise.resolve();
+    atOnce--;
+    return answer;
+  });
+  let seed = 1;
+  const random = () => (seed = (seed * 16807) % 2147483647) / 2147483647;
+  const made = deliverer({ db, sink, monotonicMs: () => nowMs, random });
+  const TURNS = 7 * 24 * 12;
+  for (let turn = 0; turn < TURNS; turn++, nowMs += 300_000) {
+    add(db, numbered(15), turn * 15);
+    if (made.pauseMs() === 0) await made.drain();
+  }
+  const asked = sent.splice(0);
+  assert.ok(asked.length < TURNS / 1.5, `${asked.length} requests in ${TURNS} turns`);
+  assert.ok(asked.slice(4).every((batch) => batch.length <= 10), "all but the first drain's are small");
+  assert.equal(outboxDepth(db), TURNS * 15);
+
+  answer = DELIVERED;
+  nowMs += 900_000;
+  await made.drain();
+  assert.equal(outboxDepth(db), 0);
+  assert.ok(sent.length <= Math.ceil(TURNS * 15 / 500) + 1, `${sent.length} requests`);
+  assert.equal(most, 1, "one request at a time");
+});
+
+Deno.test("devices that failed together do not come back together", async () => {
+  const pauses: number[] = [];
+  for (let device = 0; device < 200; device++) {
+    using db = outboxOf(numbered(1));
+    const { sink } = fakeSink(() => BUSY);
+    const made = createDeliverer({ db, sink, maxRetries: 0, monotonicMs: () => 0 });
+    for (let drains = 0; drains < 6; drains++) await made.drain();
+    pauses.push(made.pauseMs());
+  }
+  // Full jitter: spread over the whole 15 minutes, so no tenth of them has more than its share by far.
+  const tenths = Array.from(
+    { length: 10 },
+    (_, n) => pauses.filter((ms) => ms >= n * 90_000 && ms < (n + 1) * 90_000).length,
+  );
+  assert.ok(tenths.every((count) => count > 2 && count < 50), tenths.join());
+});

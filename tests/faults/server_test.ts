@@ -4,7 +4,7 @@ import { RawServer } from "./raw_server.ts";
 import type { Fault } from "./receiver.ts";
 import { TOKEN } from "./receiver.ts";
 import { faultTable } from "./table.ts";
-import { complaints, World } from "./world.ts";
+import { complaints, until, World } from "./world.ts";
 
 const tell = faultTable("The LifeLog server fails");
 const HTML = { "content-type": "text/html" };
@@ -292,5 +292,33 @@ Deno.test("the server asks to wait, in seconds and by a date of its own clock, a
     asked: 3,
     afterwards: "exact",
     "the log says": complaints(run).at(-1)!,
+  });
+});
+
+Deno.test("the server hangs, and collection goes on meanwhile", async () => {
+  await using world = new World({
+    events: EVENTS,
+    settings: {
+      COLLECTION_INTERVAL_SECONDS: "1",
+      BATCH_SEND_INTERVAL_SECONDS: "1",
+      REQUEST_TIMEOUT_SECONDS: "60",
+    },
+  });
+  world.receiver.fault = { wire: "silence" };
+  const daemon = world.agent.daemon();
+  await until(() => world.receiver.requests.length > 0, "a request hangs");
+  const before = world.waiting();
+  world.record(100);
+  await until(() => world.waiting() > before + 90, "the later events are in the cache", 30_000);
+  assert.equal(world.receiver.requests.length, 1, "the request still hangs");
+  world.receiver.fault = undefined;
+  await daemon.stop("SIGKILL");
+  assert.equal((await world.once()).code, 0);
+  world.assertExact();
+  tell("silence, while more is recorded", {
+    kept: "all",
+    asked: 1,
+    afterwards: "exact",
+    "the log says": "collection goes on while the request hangs",
   });
 });

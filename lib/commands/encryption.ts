@@ -50,6 +50,7 @@ export const encryption: CommandSpec = {
 
 function newKey({ args, env, print }: CommandContext): ExitCode {
   const path = expandHome(args[0]!, { env });
+  makePrivateFolder(dirname(path));
   makeCacheKey(path);
   print(`Wrote a new key to "${path}": set CACHE_KEY_FILE to it, and keep a copy in a safe place.`);
   print("Without it nobody can read an encrypted cache, and what waits in it is lost.");

@@ -27,6 +27,8 @@ const TOTAL = `SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM dead
 const OUTBOX =
   `SELECT seq, bucket_id AS bucketId, start_us AS startUs, digest AS tag, duration AS durationSeconds,
     body, crc FROM outbox WHERE seq > ? ORDER BY seq LIMIT ${BATCH_ROWS}`;
+const READABLE = `SELECT 1 AS found FROM outbox WHERE typeof(body) = 'text'
+  UNION ALL SELECT 1 FROM dead_letter WHERE typeof(body) = 'text' LIMIT 1`;
 const SET_OUTBOX = "UPDATE outbox SET digest = ?, body = ?, crc = ? WHERE seq = ?";
 const DEAD =
   `SELECT seq, bucket_id AS bucketId, start_us AS startUs, digest AS tag, duration AS durationSeconds,
@@ -226,13 +228,18 @@ export function* convert(
     db.eraseDeleted();
     progress.total = db.get<{ rows: number }>(TOTAL)!.rows;
     const conversion = { db, target, from: (version: number) => ciphers.get(version) ?? PLAIN, progress };
-    yield* convertEntries(conversion, OUTBOX);
-    yield* convertEntries(conversion, DEAD);
-    yield* convertLedger(conversion);
-    db.transaction(() => {
-      db.run(DROP_KEYS, sealing ? keyVersion : keyVersion + 1);
-      setMeta(db, "encryption", sealing ? "scrubbing" : "off");
-    });
+    for (let done = false; !done;) {
+      yield* convertEntries(conversion, OUTBOX);
+      yield* convertEntries(conversion, DEAD);
+      yield* convertLedger(conversion);
+      done = db.transaction(() => {
+        // A dead letter that is put back in the queue meanwhile may have come behind where this already was.
+        if (sealing && db.get(READABLE) !== undefined) return false;
+        db.run(DROP_KEYS, sealing ? keyVersion : keyVersion + 1);
+        setMeta(db, "encryption", sealing ? "scrubbing" : "off");
+        return true;
+      });
+    }
   }
   if (sealing) {
     if (!db.scrub(["outbox", "dead_letter", "ledger"])) {

@@ -124,6 +124,13 @@ Deno.test("encryption: a copy of a damaged cache that is readable is told of, an
     assert.doesNotMatch((await run("encryption", "enable")).text, /readable in/);
   }));
 
+Deno.test("encryption: new-key makes the folder that it is told to write to", () =>
+  onStage(async ({ folder, run }) => {
+    assert.equal((await run("encryption", "new-key", "~/new/folder/a.key")).code, ExitCode.Ok);
+    assert.equal(Deno.statSync(`${folder}/new/folder`).mode! & 0o777, 0o700);
+    assert.equal(Deno.statSync(`${folder}/new/folder/a.key`).mode! & 0o777, 0o600);
+  }));
+
 Deno.test("encryption: new-key never writes over a file", () =>
   onStage(async ({ folder, run }) => {
     await run("encryption", "new-key", `${folder}/a.key`);

@@ -14,6 +14,7 @@ import {
   encryptionOf,
   unlock,
 } from "../../lib/store/encryption.ts";
+import { retryDeadLetters } from "../../lib/store/dead_letters.ts";
 import { openCache } from "../../lib/store/recover.ts";
 import { addVersion, isKnown, openVersion, versionsBetween } from "../../lib/store/ledger.ts";
 import {
@@ -358,4 +359,22 @@ Deno.test("what is saved of a damaged cache that was encrypted stays encrypted, 
     assert.equal(encryptionOf(db).state, "on");
     unlock(db, KEY);
     assert.equal(contents(db).outbox.length, COUNT - 32);
+  }));
+
+Deno.test("a dead letter that is put back in the queue while the cache is encrypted is sealed as well", () =>
+  inFolder((path) => {
+    using db = openDatabase(path);
+    fill(db);
+    const [dead] = db.all<{ seq: number }>("SELECT seq FROM dead_letter LIMIT 1");
+    beginSealing(db, KEY, 1);
+    const conversion = convert(db, KEY);
+    // Past the place that the dead letter comes back to.
+    for (let step = 0; step < 2; step++) conversion.next();
+    {
+      using other = openDatabase(path);
+      assert.equal(retryDeadLetters(other, [dead!.seq]), 1);
+    }
+    while (!conversion.next().done);
+    assert.equal(contents(db).outbox[0]!.seq, dead!.seq);
+    assertNothingReadable(path);
   }));

@@ -54,6 +54,7 @@ export interface AgentOptions {
   readonly now?: () => number;
   readonly monotonicMs?: () => number;
   readonly schedule?: typeof startSchedule;
+  readonly sleep?: typeof sleep;
 }
 
 /** What a one-off flush came to. */
@@ -65,6 +66,15 @@ export interface OnceResult {
   readonly waiting: number;
   /** Collected everything, delivered everything (or has nowhere to deliver to), buried nothing. */
   readonly ok: boolean;
+}
+
+/** What a pass over all buckets came to. */
+interface Collected {
+  /** Every one of them was read to its end. */
+  readonly ok: boolean;
+  readonly cached: number;
+  /** In how many milliseconds events that look final can be taken; 0 where there are none. */
+  readonly confirmInMs: number;
 }
 
 /** The agent: two loops, of which one collects and one delivers. Nothing else moves data. */
@@ -100,6 +110,7 @@ export function createAgent(options: AgentOptions): Agent {
     now = Date.now,
     monotonicMs = steadyMs,
     schedule = startSchedule,
+    sleep: pause = sleep,
   } = options;
   let buckets: readonly Bucket[] = [];
   let listedAtMs = -Infinity;
@@ -166,8 +177,8 @@ export function createAgent(options: AgentOptions): Agent {
     }) ?? false;
   }
 
-  /** One pass over all buckets. Returns whether every one of them was read to its end, and what was cached. */
-  async function collect(signal: AbortSignal): Promise<{ ok: boolean; cached: number }> {
+  /** One pass over all buckets. */
+  async function collect(signal: AbortSignal): Promise<Collected> {
     const listed = await guarded("buckets", signal, async () => {
       if (monotonicMs() - listedAtMs > BUCKETS_TTL_MS) {
         buckets = await source.buckets({ signal });
@@ -179,16 +190,19 @@ export function createAgent(options: AgentOptions): Agent {
       }
       return buckets;
     });
-    if (listed === undefined) return { ok: false, cached: 0 };
+    if (listed === undefined) return { ok: false, cached: 0, confirmInMs: 0 };
     if (listed.length === 0) {
       complain("no buckets", NO_BUCKETS);
       listedAtMs = -Infinity;
     } else {
       repeats.recovered("no buckets");
     }
-    if (ensureRoom !== undefined && !await hasRoom(ensureRoom, signal)) return { ok: false, cached: 0 };
+    if (ensureRoom !== undefined && !await hasRoom(ensureRoom, signal)) {
+      return { ok: false, cached: 0, confirmInMs: 0 };
+    }
     let ok = true;
     let cached = 0;
+    let confirmInMs = 0;
     if (rejudge !== undefined && listed.length > 0) {
       // Before anything else: until then nothing of it is sent.
       const judged = await guarded("rules", signal, async () => await rejudge(listed, { signal }) ?? null);
@@ -197,7 +211,7 @@ export function createAgent(options: AgentOptions): Agent {
     }
     const read: string[] = [];
     for (const bucket of listed) {
-      if (signal.aborted) return { ok: false, cached };
+      if (signal.aborted) return { ok: false, cached, confirmInMs };
       const result = await guarded(
         `collect ${bucket.id}`,
         signal,
@@ -210,6 +224,7 @@ export function createAgent(options: AgentOptions): Agent {
         continue;
       }
       cached += result.cached;
+      confirmInMs = Math.max(confirmInMs, result.confirmInMs ?? 0);
       read.push(bucket.id);
       report(bucket, result);
     }
@@ -218,7 +233,7 @@ export function createAgent(options: AgentOptions): Agent {
       if (listed.length === 0) noteFailure(db, "collection", { reason: NO_BUCKETS }, now());
       else if (ok) noteOk(db, "collection", now());
     });
-    return { ok, cached };
+    return { ok, cached, confirmInMs };
   }
 
   /** The first turn after the server was left alone for long enough; none where the loops do not run. */
@@ -283,9 +298,26 @@ export function createAgent(options: AgentOptions): Agent {
     }
   }
 
+  /** A pass, and another where events look final and must only be seen unchanged a moment later. */
+  async function collectTwice(signal: AbortSignal): Promise<Collected> {
+    const first = await collect(signal);
+    if (first.confirmInMs === 0) return first;
+    log.info("Looking again in {seconds} s, for the newest events may yet be written to", {
+      seconds: Math.ceil(first.confirmInMs / 1000),
+    });
+    try {
+      await pause(first.confirmInMs, { signal });
+    } catch (error) {
+      if (!signal.aborted) throw error;
+      return first;
+    }
+    const second = await collect(signal);
+    return { ...second, ok: first.ok && second.ok, cached: first.cached + second.cached };
+  }
+
   async function once(signal: AbortSignal): Promise<OnceResult> {
     using stop = graceful(signal);
-    const collected = await collect(signal);
+    const collected = await collectTwice(signal);
     let drained = signal.aborted ? undefined : await deliver(signal, stop.signal);
     // A slow server is given time between turns; a flush that somebody waits for goes on.
     while (drained?.eased && !signal.aborted) {

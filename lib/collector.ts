@@ -63,8 +63,6 @@ const AHEAD_US = HOUR_US;
 const CLOCK_MARGIN_US = HOUR_US;
 /** Past this distance one cheap look tells whether there is anything new before the way there is read. */
 const PROBE_US = DAY_US;
-/** How long an event that is final by its age alone must have been seen unchanged before it is taken. */
-const CONFIRM_MS = 30_000;
 
 /** What one pass over a bucket did. */
 export interface CollectResult {
@@ -79,6 +77,8 @@ export interface CollectResult {
   /** Events whose data has no form at the server; they stand in the dead letters. */
   readonly unencodable: number;
   readonly pages: number;
+  /** In how many milliseconds events that look final can be taken, if they stay as they are; absent: there are none. */
+  readonly confirmInMs?: number;
 }
 
 /** The user's privacy rules, as the collector applies them. */
@@ -101,11 +101,14 @@ export interface CollectorOptions {
   readonly collectFromUs: number;
   /** How long after its end an event may still grow, in seconds. Default: 300. */
   readonly settleSeconds?: number;
-  /**
-   * Take the newest event for final by its age alone. Otherwise it must also have been seen unchanged for a
-   * while: after a sleep or an outage a watcher's last heartbeats arrive with the past as their time.
-   */
+  /** Take the newest event for final by its age alone. Default: it must also have been seen unchanged. */
   readonly trustAge?: boolean;
+  /**
+   * How long an event that is final by its age alone must have been seen unchanged, in milliseconds: after a sleep or an
+   * outage a watcher's last heartbeats arrive with the past as their time. Default: 30000, or the settle time where
+   * that is shorter.
+   */
+  readonly confirmMs?: number;
   /** The wall clock in milliseconds since 1970. */
   readonly now?: () => number;
   /** A clock that only goes forward, in milliseconds. */
@@ -142,13 +145,14 @@ export function createCollector(options: CollectorOptions): Collector {
     collectFromUs,
     settleSeconds = 300,
     trustAge = false,
+    confirmMs = 30_000,
     now = Date.now,
     monotonicMs = () => performance.now(),
     onPage,
     ensureRoom,
   } = options;
   const settleUs = settleSeconds * SECOND_US;
-  const confirmMs = Math.min(CONFIRM_MS, settleSeconds * 1000);
+  const steadyForMs = trustAge ? 0 : Math.min(confirmMs, settleSeconds * 1000);
   /** Events that are final by their age alone, and since when they were seen as they are, by bucket. */
   const seen = new Map<number, ReadonlyMap<string, number>>();
   /** Starts that were seen when they lay in the future, by bucket. */
@@ -188,7 +192,9 @@ export function createCollector(options: CollectorOptions): Collector {
       // An event of the future hides what is the newest of the past.
       if (!isLate && !isLast && range.isHidden && endUs < nowUs - DAY_US) continue;
       // All of them are looked at, so that they are confirmed together.
-      if ((!isConfirmed(range, key) || isYoung) && open === -1) open = index;
+      const waitMs = unconfirmedMs(range, key);
+      if (waitMs > 0 && !isYoung) range.confirmInMs = Math.max(range.confirmInMs ?? 0, waitMs);
+      if ((waitMs > 0 || isYoung) && open === -1) open = index;
     }
     if (open === -1) return settled;
     if (events[open]!.startUs < range.coveredUs) range.hasOpenLate = true;
@@ -196,11 +202,11 @@ export function createCollector(options: CollectorOptions): Collector {
     return events.findIndex(({ startUs }) => startUs === events[open]!.startUs);
   }
 
-  /** Tells whether an event has stood unchanged for long enough. */
-  function isConfirmed({ sightings }: Range, key: string): boolean {
+  /** How long an event must yet stand unchanged, in milliseconds. */
+  function unconfirmedMs({ sightings }: Range, key: string): number {
     const sinceMs = sightings.before.get(key) ?? monotonicMs();
     sightings.now.set(key, sinceMs);
-    return trustAge || monotonicMs() - sinceMs >= confirmMs;
+    return Math.max(0, steadyForMs - (monotonicMs() - sinceMs));
   }
 
   function applyFilters(event: ActivityEvent, bucket: Bucket): ActivityEvent | undefined {
@@ -459,6 +465,7 @@ export function createCollector(options: CollectorOptions): Collector {
     });
     if (tail.fromUs < tail.toUs) await readRange(bucket, row, tail, tally, buckets, signal);
     seen.set(row.id, sightings.now);
+    if (tail.confirmInMs !== undefined) tally.confirmInMs = tail.confirmInMs;
     db.transaction(() => {
       notePass(db, row.id, {
         filledFromUs: filled.has(fill) ? collectFromUs : undefined,
@@ -518,6 +525,8 @@ interface Range extends Interval {
   isHidden?: boolean;
   /** An event came late and is not final yet. */
   hasOpenLate?: boolean;
+  /** In how many milliseconds events that look final can be taken. */
+  confirmInMs?: number;
   /** The newest event that was read, final or not. */
   newest?: ActivityEvent;
 }

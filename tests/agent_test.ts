@@ -128,6 +128,32 @@ Deno.test("once() is not ok when events wait, were given up, or the server faile
   assert.equal((await failed.agent.once(never)).ok, false);
 });
 
+Deno.test("once() looks again at what may yet be written to, before it delivers", async () => {
+  const pauses: number[] = [];
+  let pass = 0;
+  using b = bench({
+    buckets: () => [bucket("a")],
+    collect: () => ++pass === 1 ? { ...NOTHING, cached: 2, confirmInMs: 6000 } : { ...NOTHING, cached: 1 },
+    options: {
+      sleep: (ms) => {
+        pauses.push(ms);
+        return Promise.resolve();
+      },
+    },
+  });
+  assert.deepEqual(await b.agent.once(never), { cached: 3, delivered: 0, dead: 0, waiting: 0, ok: true });
+  assert.deepEqual(b.calls, ["buckets", "collect a", "collect a", "drain"]);
+  assert.deepEqual(pauses, [6000]);
+});
+
+Deno.test("once() does not look again when it is told to end meanwhile", async () => {
+  const stop = new AbortController();
+  using b = bench({ buckets: () => [bucket("a")], collect: () => ({ ...NOTHING, confirmInMs: 60_000 }) });
+  queueMicrotask(() => setTimeout(() => stop.abort(), 0));
+  assert.equal((await b.agent.once(stop.signal)).ok, false);
+  assert.deepEqual(b.calls, ["buckets", "collect a"]);
+});
+
 Deno.test("once() with nowhere to deliver to is ok with what waits", async () => {
   using b = bench({ options: { deliverer: undefined } });
   b.wait();

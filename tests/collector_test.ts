@@ -140,6 +140,18 @@ Deno.test("collect() waits when the newest event grows again after an outage, as
   assert.deepEqual(bench.waiting(), [["t", 612]]);
 });
 
+Deno.test("collect() says in how long it can take what looks final", async () => {
+  using bench = new Bench({ confirmMs: 6000 });
+  bench.event(NOON_MS, 10);
+  assert.equal((await bench.pass(HOUR_MS)).confirmInMs, 6000);
+  assert.equal((await bench.pass(4000)).confirmInMs, 2000);
+  const { confirmInMs, cached } = await bench.pass(2000);
+  assert.deepEqual([confirmInMs, cached], [undefined, 1]);
+  // One that is young is no matter of a moment.
+  bench.event(bench.nowMs, 10);
+  assert.equal((await bench.pass(1000)).confirmInMs, undefined);
+});
+
 Deno.test("collect() with trustAge takes the newest event by its age at once, and no younger one", async () => {
   using bench = new Bench({ trustAge: true });
   bench.event(NOON_MS, 10, "old");

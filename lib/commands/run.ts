@@ -35,6 +35,8 @@ import { DAY_US, MS_US } from "../time.ts";
 import { openObservers } from "./observe.ts";
 
 const log = getLogger(["lifelog-agent", "run"]);
+/** How long `--once` watches the newest events, in milliseconds: longer than any watcher takes for its next heartbeat. */
+const ONCE_CONFIRM_MS = 6_000;
 
 /** What the agent runs on. */
 export interface RunOptions {
@@ -126,7 +128,7 @@ function assemble(options: RunOptions, observer: Observer | undefined): Agent {
     privacy,
     collectFromUs,
     settleSeconds: settings.settleSeconds,
-    trustAge: once,
+    ...(once ? { confirmMs: ONCE_CONFIRM_MS } : {}),
     ensureRoom,
     onPage: showCollecting(progress),
   });

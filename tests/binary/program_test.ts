@@ -12,7 +12,7 @@ async function run(home: string, args: string[], env: Record<string, string> = {
   const { code, stdout, stderr } = await new Deno.Command(BINARY, {
     args,
     clearEnv: true,
-    env: { HOME: home, ...env },
+    env: { HOME: home, AW_SETTLE_SECONDS: "0", ...env },
     stdin: "null",
   }).output();
   const decoder = new TextDecoder();

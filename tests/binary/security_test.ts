@@ -30,7 +30,7 @@ async function run(home: string, args: string[], env: Record<string, string> = {
     args,
     cwd: home,
     clearEnv: true,
-    env: { HOME: home, ...env },
+    env: { HOME: home, AW_SETTLE_SECONDS: "0", ...env },
     stdin: "null",
   }).output();
   return { code, text: decoder.decode(stdout) + decoder.decode(stderr) };

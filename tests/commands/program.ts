@@ -15,6 +15,8 @@ export class Program implements AsyncDisposable {
     CENTRAL_SERVER_ENDPOINT: "https://lifelog.invalid/api/v1/ingest",
     SERVER_AUTH_TOKEN: "canary-token",
     MAX_SEND_RETRIES: "0",
+    // Nothing of these events grows: no second look is needed.
+    AW_SETTLE_SECONDS: "0",
     LOG_LEVEL: "CRITICAL",
   };
   buckets: Bucket[] = [{ id: "aw-watcher-window_h", type: "currentwindow", hostname: "h", created: "" }];

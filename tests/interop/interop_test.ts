@@ -19,8 +19,8 @@ Deno.test("the agent delivers a history exactly over several runs, with the filt
   await using scene = await Scene.open("history");
   const watchers = scene.watchers();
   await createBuckets(scene, watchers);
-  const all = await scene.line({ AW_MIN_DURATION_SECONDS: "0" });
-  const filtered = await scene.line();
+  const all = await scene.line({ AW_MIN_DURATION_SECONDS: "0", AW_SETTLE_SECONDS: "300" });
+  const filtered = await scene.line({ AW_SETTLE_SECONDS: "300" });
   const both = async (step: string, settings: Record<string, string> = {}) => {
     const settleSeconds = Number(settings.AW_SETTLE_SECONDS ?? 300);
     for (const [line, label] of [[all, "all events"], [filtered, "from 5 s"]] as const) {

@@ -53,6 +53,8 @@ export class Scene {
       AW_URL: this.aw.url,
       CENTRAL_SERVER_ENDPOINT: receiver.endpoint,
       SERVER_AUTH_TOKEN: TOKEN,
+      // What lies in the past here does not grow, so that one second is enough to see it.
+      AW_SETTLE_SECONDS: "1",
       ...settings,
     });
     const line = { agent, receiver, minDurationSeconds: Number(settings.AW_MIN_DURATION_SECONDS ?? 5) };

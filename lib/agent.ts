@@ -142,14 +142,19 @@ export function createAgent(options: AgentOptions): Agent {
     } catch (error) {
       if (isDamage(error)) throw error;
       if (signal.aborted) return undefined;
+      const full = isFull(error);
       if (error instanceof SourceError) {
         const { message: reason, status } = error;
         note(() =>
           noteFailure(db, "collection", { reason, ...(status === undefined ? {} : { status }) }, now())
         );
+      } else if (full) {
+        const { message: reason, hint } = error;
+        note(() => noteFailure(db, "collection", { reason, ...(hint === undefined ? {} : { hint }) }, now()));
       }
       complain(
-        key,
+        // It is the same for all buckets, and said once.
+        full ? "room" : key,
         error instanceof SourceError ? error.message : describe(error),
         !(error instanceof SourceError),
       );
@@ -165,16 +170,7 @@ export function createAgent(options: AgentOptions): Agent {
   }
 
   async function hasRoom(ensureRoom: EnsureRoom, signal: AbortSignal): Promise<boolean> {
-    return await guarded("room", signal, () => {
-      try {
-        ensureRoom();
-      } catch (error) {
-        const { message: reason, hint } = error as StoreError;
-        note(() => noteFailure(db, "collection", { reason, ...(hint === undefined ? {} : { hint }) }, now()));
-        throw error;
-      }
-      return Promise.resolve(true);
-    }) ?? false;
+    return await guarded("room", signal, () => Promise.resolve(ensureRoom()).then(() => true)) ?? false;
   }
 
   /** One pass over all buckets. */
@@ -466,6 +462,11 @@ function reportJudged(result: RejudgeResult): void {
       { undecided },
     );
   }
+}
+
+/** The cache has come to a limit that the settings have: collection pauses. */
+function isFull(error: unknown): error is StoreError {
+  return error instanceof StoreError && error.fault === "limit";
 }
 
 /** Damage cannot be waited out: the cache must be made anew. */

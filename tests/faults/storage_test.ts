@@ -419,3 +419,52 @@ Deno.test("a cache that is damaged while the daemon runs is put aside, and all i
     "the log says": line,
   });
 });
+
+Deno.test("an endless outage: at its limit collection pauses, says so once, and goes on when there is room", async () => {
+  await using world = new World({ events: 3000, settings: { CACHE_MAX_MB: "1" } });
+  await world.receiver.stop();
+  for (let round = 0; round < 4; round++) {
+    await world.once();
+    world.record(3000);
+  }
+  const paused = await world.once();
+  assert.equal(paused.code, 1);
+  const lines = complaints(paused).filter((line) => /Collection pauses as the cache is full/.test(line));
+  assert.equal(lines.length, 1, paused.stderr);
+  const size = Deno.statSync(world.cachePath).size;
+  assert.ok(size < 3 * 1024 * KIB, `${size} bytes`);
+  const status = await world.agent.command(["status"]);
+  assert.notEqual(status.code, 0);
+  world.receiver.start();
+  for (let runs = 0; world.receiver.events.length < 15_000 && runs < 20; runs++) await world.once();
+  world.assertExact();
+  tell("cache at its limit (pause)", { "exit code": 1, afterwards: "exact", "the log says": lines[0]! });
+});
+
+Deno.test("an endless outage: where that was chosen the oldest are dropped, and their number is said", async () => {
+  await using world = new World({
+    events: 3000,
+    settings: { CACHE_MAX_MB: "1", CACHE_WHEN_FULL: "drop-oldest" },
+  });
+  await world.receiver.stop();
+  let dropped = 0;
+  let line = "";
+  for (let round = 0; round < 7; round++) {
+    for (const said of complaints(await world.once())) {
+      const [, events] = /the (\d+) oldest events that waited are lost/.exec(said) ?? [];
+      if (events === undefined) continue;
+      dropped += Number(events);
+      line = said;
+    }
+    if (round < 4) world.record(3000);
+    else if (round === 4) world.receiver.start();
+  }
+  assert.ok(dropped > 0);
+  assert.equal(world.receiver.events.length, 15_000 - dropped);
+  assert.equal(Number(world.ask("SELECT value FROM meta WHERE name = 'dropped_events'")), dropped);
+  tell("cache at its limit (drop-oldest)", {
+    "exit code": 1,
+    afterwards: `${dropped} lost, as said`,
+    "the log says": line,
+  });
+});

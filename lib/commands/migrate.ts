@@ -54,14 +54,14 @@ async function run(context: CommandContext): Promise<ExitCode> {
     // Its name was in the environment of its service: the server shall see one device.
     readOrCreateDeviceId(deviceIdFile(cachePath), () => deviceId);
   }
-  const kept = `${file.replace(/\.local_daemon$/, "")}.taken-over`;
+  const kept = `${file.replace(/\.(local_daemon|taken-over)$/, "")}.taken-over`;
   Deno.renameSync(file, kept);
   print(
     `Took over ${taken} unsent events of the Python daemon` +
       `${known === 0 ? "" : `; ${known} were taken over before`}` +
       `${dead === 0 ? "" : `; ${dead} that cannot be read are in the dead letters`}`,
   );
-  print(`What it has recorded is not collected again; its cache is kept as ${kept}`);
+  print(`What it has recorded is not collected again. Its cache is kept: remove it when you like\n  ${kept}`);
   return ExitCode.Ok;
 }
 

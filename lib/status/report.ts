@@ -2,6 +2,7 @@ import { basename, dirname, join } from "node:path";
 import { UserError } from "../errors.ts";
 import { isLocked } from "../lock.ts";
 import { bucketStates, coverage } from "../store/cursors.ts";
+import { isDaemonBucket } from "../store/daemon_cache.ts";
 import { type Database, openDatabaseReadOnly } from "../store/database.ts";
 import { getMeta } from "../store/meta.ts";
 import type { CacheLoss } from "../store/recover.ts";
@@ -124,7 +125,9 @@ export function makeReport(options: ReportOptions): Report {
 
 function read(db: Database, atMs: number) {
   const fromUs = Number(getMeta(db, "collect_from_us") ?? NaN);
-  const buckets = bucketStates(db).map((state): BucketReport => {
+  // What was taken over from the Python daemon is no bucket of ActivityWatch: of interest while it waits.
+  const states = bucketStates(db).filter(({ name, waiting }) => !isDaemonBucket(name) || waiting > 0);
+  const buckets = states.map((state): BucketReport => {
     const known = coverage(db, state.id);
     const { readAtMs } = state;
     return {
@@ -136,7 +139,7 @@ function read(db: Database, atMs: number) {
       lagMs: readAtMs === 0 ? undefined : Math.max(0, atMs - readAtMs),
       coveredFromMs: toMs(known[0]?.fromUs),
       coveredToMs: toMs(known.at(-1)?.toUs),
-      complete: state.filledFromUs !== null && state.filledFromUs <= fromUs,
+      complete: isDaemonBucket(state.name) || (state.filledFromUs !== null && state.filledFromUs <= fromUs),
       waiting: state.waiting,
       waitingBytes: state.waitingBytes,
       revisions: state.revisions,

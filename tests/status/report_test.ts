@@ -86,6 +86,22 @@ Deno.test("makeReport() sees an agent that runs and what it does, beside it", ()
     assert.equal(look().buckets[0]!.complete, false);
   }));
 
+Deno.test("makeReport() tells of what was taken over from the Python daemon while it waits, and of no gap in it", () =>
+  inFolder((cachePath) => {
+    using db = openDatabase(cachePath);
+    const { id } = ensureBucket(db, {
+      id: "local_daemon_window",
+      type: "currentwindow",
+      hostname: "",
+      created: "",
+    });
+    add(db, id, 2_000_000, "ä");
+    const [bucket] = makeReport({ cachePath, now: () => NOW_MS }).buckets;
+    assert.deepEqual([bucket?.id, bucket?.waiting, bucket?.complete], ["local_daemon_window", 1, true]);
+    removeFromOutbox(db, peekOutbox(db, 0, 1, 100));
+    assert.deepEqual(makeReport({ cachePath, now: () => NOW_MS }).buckets, []);
+  }));
+
 Deno.test("makeReport() does not keep an agent from starting at the same moment", () =>
   inFolder((cachePath) => {
     openDatabase(cachePath)[Symbol.dispose]();

@@ -45,6 +45,7 @@ const WINDOW_MS = 30_000;
 /** Work after a rest this long is another piece. */
 const REST_MS = 5_000;
 const BAR_COLUMNS = 20;
+const MIN_BAR_COLUMNS = 5;
 
 /** The part of `cli-progress` that is used: its bar, on a terminal of ours that knows of the log. */
 interface Library {
@@ -114,11 +115,18 @@ export function createProgress(options: ProgressOptions = {}): Progress {
     ),
   };
 
-  const format = (
+  /** The bar takes what room the words leave on the line, and goes where they leave too little. */
+  function format(
     options: Record<string, unknown>,
     { progress }: { progress: number },
-    step: { text: string },
-  ) => step.text.replace(" …", hasTotal ? ` ${Format.BarFormat(progress, options)}` : "");
+    { text }: { text: string },
+  ): string {
+    const barsize = Math.min(BAR_COLUMNS, columns() - text.length);
+    const bar = hasTotal && barsize >= MIN_BAR_COLUMNS
+      ? ` ${Format.BarFormat(progress, { ...options, barsize })}`
+      : "";
+    return text.replace(" …", bar);
+  }
 
   function begin(step: Step, nowMs: number): void {
     end();
@@ -198,6 +206,7 @@ export function progressTerminal(): ProgressOptions {
   const encoder = new TextEncoder();
   return {
     write: (text) => void Deno.stderr.writeSync(encoder.encode(text)),
-    columns: () => Deno.consoleSize().columns,
+    // Some terminals do not know how wide they are.
+    columns: () => Deno.consoleSize().columns || 80,
   };
 }

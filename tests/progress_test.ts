@@ -93,6 +93,23 @@ Deno.test("what is counted for the person is not what the bar measures", () => {
   assert.match(writes[0]!, /█████░{15} 25 %, 1,000 new events, 1,000\/s, 3 s left$/);
 });
 
+Deno.test("a long line has a shorter bar, and its end is never cut off", () => {
+  for (
+    const [name, bar] of [["x".repeat(30), "█".repeat(7) + "░".repeat(6)], ["x".repeat(42), ""]] as const
+  ) {
+    const { writes, clock, progress } = terminal();
+    for (const done of [0, 500]) {
+      progress.report({ ...drain(done), task: name });
+      clock.ms += 5000;
+    }
+    progress.end();
+    assert.equal(
+      writes[0],
+      `${CLEAR}${name}${bar === "" ? "" : ` ${bar}`} 50 %, 500 events, 100/s, 5 s left`,
+    );
+  }
+});
+
 Deno.test("without a terminal a plain line is said now and then", () => {
   const lines: string[] = [];
   let nowMs = 0;

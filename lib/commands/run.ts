@@ -224,8 +224,8 @@ function showCollecting(progress: Progress): (bucket: Bucket, page: Page, tally:
   return (bucket, page, { cached }) => {
     if (began?.id !== bucket.id || page.fromUs < began.fromUs) began = undefined;
     if (began === undefined && page.events.length > 0) began = { id: bucket.id, fromUs: page.fromUs };
-    const task = `Collecting ${bucket.id}`;
-    const noun = "new events";
+    const task = `Collecting ${bucket.id.replace(/^aw-watcher-/, "")}`;
+    const noun = "events";
     if (began === undefined) return progress.report({ task, done: cached, noun });
     progress.report({
       task,

@@ -34,6 +34,8 @@ function show({ loadSettings, options, print }: CommandContext): ExitCode {
   const rows = SETTINGS.map(({ env, secret, default: byDefault }) => {
     const origin = loaded.origins.get(env) ?? "default";
     const given = loaded.values.get(env);
+    const elsewhere = given === undefined ? secretFrom(loaded, env) : undefined;
+    if (elsewhere !== undefined) return { name: env, origin: elsewhere, value: "********" };
     return {
       name: env,
       origin: origin === "option" ? "flag" : origin,
@@ -54,6 +56,14 @@ function show({ loadSettings, options, print }: CommandContext): ExitCode {
     table([["Setting", "From", "Value"], ...rows.map(({ name, origin, value }) => [name, origin, value])]),
   );
   return ExitCode.Ok;
+}
+
+/** Where a secret comes from that stands in a file of its own. */
+function secretFrom({ settings, values }: LoadedSettings, name: string): string | undefined {
+  if (name === "SERVER_AUTH_TOKEN" && settings.token !== undefined) {
+    return values.has("SERVER_AUTH_TOKEN_FILE") ? "token file" : "credential";
+  }
+  if (name === "AW_API_KEY" && settings.awApiKey !== undefined) return "credential";
 }
 
 /** The value of a setting that was not given and whose default is none that one could write. */

@@ -28,6 +28,17 @@ Deno.test("config shows every setting with its value and origin, and no secret",
   assert.equal(json.warnings.length, 1);
 });
 
+Deno.test("config tells of a secret that stands in a file of its own", async () => {
+  await using program = new Program();
+  const file = join(program.folder, "token");
+  Deno.writeTextFileSync(file, "canary-secret\n", { mode: 0o600 });
+  delete program.env.SERVER_AUTH_TOKEN;
+  program.env.SERVER_AUTH_TOKEN_FILE = file;
+  const { text } = await program.run("config");
+  assert.match(text, /\nSERVER_AUTH_TOKEN +token file +\*{8}\n/);
+  assert.doesNotMatch(text, /canary/);
+});
+
 Deno.test("config init writes a file for its owner alone, and never over another", async () => {
   await using program = new Program();
   const { code, text } = await program.run("config", "init");

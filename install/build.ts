@@ -170,18 +170,22 @@ function homepage(): string {
 
 /** What the archives are made with. */
 async function releaseOptions(): Promise<ReleaseOptions> {
-  const manual = await outputOf(Deno.execPath(), [
-    "run",
-    "--lock=deno.lock",
-    ...PERMISSIONS,
-    "main.ts",
-    "man",
-  ]);
-  if (manual === undefined) throw new Error("Cannot make the manual page");
+  const seconds = await timeSeconds();
+  const printed = async (...args: string[]) => {
+    const run = ["run", "--lock=deno.lock", ...PERMISSIONS, "main.ts", ...args];
+    const text = await outputOf(Deno.execPath(), run);
+    if (text === undefined) throw new Error(`Cannot make what ${args[0]} prints`);
+    return text;
+  };
   return {
     folder: FOLDER,
-    timeSeconds: await timeSeconds(),
-    manual,
+    timeSeconds: seconds,
+    manual: await printed("man", "--date", new Date(seconds * 1000).toISOString().slice(0, 10)),
+    completions: {
+      bash: await printed("completion", "bash"),
+      zsh: await printed("completion", "zsh"),
+      fish: await printed("completion", "fish"),
+    },
     homepage: homepage(),
     maintainer: Deno.env.get("MAINTAINER") ?? "the lifelog-agent authors <agent@lifelog.example.org>",
   };

@@ -4,6 +4,9 @@ import { createHash } from "node:crypto";
 import { systemdUnit } from "../lib/service/definitions.ts";
 import { ar, type ArchiveFile, gzip, tarGz } from "./archive.ts";
 
+/** What each shell needs to complete the command line, by its name. */
+export type Completions = Readonly<Record<"bash" | "zsh" | "fish", string>>;
+
 /** What {@link debianPackage} puts in. */
 export interface DebianOptions {
   readonly version: string;
@@ -11,6 +14,7 @@ export interface DebianOptions {
   readonly program: Uint8Array;
   /** The manual page, in roff. */
   readonly manual: string;
+  readonly completions: Completions;
   readonly license: string;
   readonly changelog: string;
   readonly homepage: string;
@@ -29,8 +33,8 @@ const UNIT = systemdUnit({
  * `systemctl --user enable --now lifelog-agent`.
  */
 export function debianPackage(options: DebianOptions): Uint8Array {
-  const { version, architecture, program, manual, license, changelog, homepage, maintainer, timeSeconds } =
-    options;
+  const { version, architecture, program, manual, completions, license, changelog } = options;
+  const { homepage, maintainer, timeSeconds } = options;
   const doc = "./usr/share/doc/lifelog-agent";
   const files: ArchiveFile[] = [
     { path: "./usr/bin/lifelog-agent", bytes: program, mode: 0o755 },
@@ -42,6 +46,9 @@ export function debianPackage(options: DebianOptions): Uint8Array {
       ),
     },
     { path: "./usr/share/man/man1/lifelog-agent.1.gz", bytes: gzip(text(manual)) },
+    { path: "./usr/share/bash-completion/completions/lifelog-agent", bytes: text(completions.bash) },
+    { path: "./usr/share/zsh/vendor-completions/_lifelog-agent", bytes: text(completions.zsh) },
+    { path: "./usr/share/fish/vendor_completions.d/lifelog-agent.fish", bytes: text(completions.fish) },
     { path: `${doc}/changelog.gz`, bytes: gzip(text(changelog)) },
     { path: `${doc}/changelog.Debian.gz`, bytes: gzip(text(debianChangelog(options))) },
     { path: "./usr/share/lintian/overrides/lifelog-agent", bytes: text(OVERRIDES) },

@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import metadata from "../deno.json" with { type: "json" };
 import { type ArchiveFile, tarGz, zip } from "./archive.ts";
-import { debianPackage } from "./deb.ts";
+import { type Completions, debianPackage } from "./deb.ts";
 import type { Target } from "./denort.ts";
 import { archiveName, homebrewFormula, type Release, scoopManifest, wingetManifests } from "./manifests.ts";
 
@@ -32,13 +32,16 @@ export interface ReleaseOptions {
   readonly timeSeconds: number;
   /** The manual page, in roff. */
   readonly manual: string;
+  /** What each shell needs to complete the command line. */
+  readonly completions: Completions;
   readonly homepage: string;
   readonly maintainer: string;
 }
 
 /** Packs one compiled program: an archive for everyone, and a package where its platform has one. */
 export function pack(target: Target, program: Uint8Array, options: ReleaseOptions): void {
-  const { folder, version = metadata.version, timeSeconds, manual, homepage, maintainer } = options;
+  const { folder, version = metadata.version, timeSeconds, manual, completions, homepage, maintainer } =
+    options;
   const windows = target.includes("windows");
   const read = (path: string) => Deno.readFileSync(new URL(`../${path}`, import.meta.url));
   const files: ArchiveFile[] = [
@@ -64,6 +67,7 @@ export function pack(target: Target, program: Uint8Array, options: ReleaseOption
       architecture,
       program,
       manual,
+      completions,
       license: text("LICENSE"),
       changelog: text("CHANGELOG.md"),
       homepage,

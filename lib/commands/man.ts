@@ -7,8 +7,10 @@ import type { CommandSpec } from "./command.ts";
 export const man: CommandSpec = {
   name: "man",
   description: "Print the manual page, such as: lifelog-agent man | man -l -.",
-  run({ program, print }) {
-    print(manualPage(program, metadata.version, new Date().toISOString().slice(0, 10)).trimEnd());
+  options: [{ flags: "--date <date>", description: "the date to put in it (default: today)" }],
+  run({ program, print, options }) {
+    const date = typeof options.date === "string" ? options.date : new Date().toISOString().slice(0, 10);
+    print(manualPage(program, metadata.version, date).trimEnd());
     return ExitCode.Ok;
   },
 };

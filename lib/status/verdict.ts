@@ -90,7 +90,7 @@ function* judgeAgent(report: Report): Iterable<Finding> {
       message: "The agent has never run with this cache",
       hint: "Start it: lifelog-agent, or set LOCAL_CACHE_DB_PATH to the cache that it uses",
     };
-  } else if (!running) {
+  } else if (!running && (cache.problem === undefined || agent !== undefined)) {
     const lastMs = agent?.stoppedMs ?? collecting.okAtMs;
     const goneMs = lastMs === undefined ? Infinity : atMs - lastMs;
     // Somebody starts it now and then, to run once: between two runs all is well.

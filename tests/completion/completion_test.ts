@@ -29,6 +29,8 @@ async function run(shell: string, args: string[], script: string, completion: st
   try {
     Deno.writeTextFileSync(join(folder, "completion"), completion);
     Deno.mkdirSync(join(folder, "work"));
+    Deno.mkdirSync(join(folder, "functions"));
+    Deno.writeTextFileSync(join(folder, "functions", "_lifelog-agent"), completion);
     Deno.writeTextFileSync(join(folder, "work", "a file.toml"), "");
     const { stdout, stderr } = await new Deno.Command(shell, {
       args: [...args, script],
@@ -108,10 +110,23 @@ Deno.test("fish completes commands, options and their values", { ignore: !has("f
   }
 });
 
-Deno.test("zsh completes commands, options and their values", { ignore: !has("zsh") }, async () => {
+for (
+  const [way, load] of [
+    ["sourced", "autoload -U compinit; compinit -u -d ../dump; source ../completion"],
+    ["found in $fpath", "fpath=(../functions $fpath); autoload -U compinit; compinit -u -d ../dump"],
+  ] as const
+) {
+  Deno.test(
+    `zsh completes commands, options and their values, ${way}`,
+    { ignore: !has("zsh") },
+    () => zshTest(load),
+  );
+}
+
+async function zshTest(load: string): Promise<void> {
   // Completion works in a terminal only: another zsh has one, and tells what it would offer.
   const setup = [
-    "PS1= PS2= RPS1=; unset zle_bracketed_paste; autoload -U compinit; compinit -u -d ../dump; source ../completion",
+    `PS1= PS2= RPS1=; unset zle_bracketed_paste; ${load}`,
     `compadd() { if [[ \${@[1,(i)(-|--)]} == *-(O|A|D)\\ * ]] { builtin compadd "$@"; return $? }
        local -a hits; builtin compadd -A hits "$@"; print -rl -- "<hit>"$^hits; builtin compadd "$@" }`,
     'probe() { _main_complete; print -r -- "<end>" }; zle -C probe list-choices probe; bindkey "^G" probe',
@@ -130,7 +145,7 @@ Deno.test("zsh completes commands, options and their values", { ignore: !has("zs
     const replies = answers[i]!.split(/\r?\n/).flatMap((row) => /<hit>(.*)$/.exec(row)?.[1] ?? []);
     check(line, replies.map((word) => word.replace(/=$/, "").replaceAll("\\ ", " ")), offered, not);
   });
-});
+}
 
 function quote(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;

@@ -55,6 +55,7 @@ function packInto(folder: string, version: string, program: string): TestRelease
     version,
     timeSeconds: 1_760_000_000,
     manual: ".TH LIFELOG-AGENT 1\n",
+    completions: { bash: "# bash\n", zsh: "#compdef lifelog-agent\n", fish: "# fish\n" },
     homepage: "https://lifelog.example.org/agent",
     maintainer: "nobody <nobody@example.org>",
   });

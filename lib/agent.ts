@@ -151,6 +151,9 @@ export function createAgent(options: AgentOptions): Agent {
       } else if (full) {
         const { message: reason, hint } = error;
         note(() => noteFailure(db, "collection", { reason, ...(hint === undefined ? {} : { hint }) }, now()));
+      } else {
+        const reason = describe(error);
+        note(() => noteFailure(db, key === "cache" ? "delivery" : "collection", { reason }, now()));
       }
       complain(
         // It is the same for all buckets, and said once.

@@ -1,4 +1,3 @@
-import { statfsSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { readCacheKey } from "../cache_key.ts";
 import type { LoadedSettings } from "../config/load.ts";
@@ -6,14 +5,11 @@ import { SETTINGS } from "../config/settings.ts";
 import { UserError } from "../errors.ts";
 import { type Env, serviceFile } from "../paths.ts";
 import type { Report } from "../status/report.ts";
+import { LOW_BYTES, NO_BYTES } from "../status/verdict.ts";
 import { formatBytes, formatCount, formatSpan } from "../status/words.ts";
 import { openDatabaseReadOnly } from "../store/database.ts";
 import { encryptionOf, unlock } from "../store/encryption.ts";
 import { type Check, fail, ok, warn } from "./check.ts";
-
-/** Below this much free space the cache will soon have no room to grow; below the other there is none to speak of. */
-const LOW_BYTES = 500e6;
-const NO_BYTES = 50e6;
 
 /** What {@link checkDevice} needs. */
 export interface DeviceOptions {
@@ -21,8 +17,6 @@ export interface DeviceOptions {
   readonly report: Report;
   readonly env: Env;
   readonly os?: typeof Deno.build.os;
-  /** Free bytes of the disk that a path is on. */
-  readonly freeBytes?: (path: string) => number;
 }
 
 /** Looks at what is on this device: settings, the agent, how it is started, its files and the disk. */
@@ -154,31 +148,19 @@ function* checkPrivate(path: string, mode: number): Iterable<Check> {
   }
 }
 
-function checkDisk({ report, freeBytes = freeBytesOf }: DeviceOptions): Check {
-  const path = nearestFolder(dirname(report.cache.path));
-  try {
-    const free = freeBytes(path);
-    const message = `${formatBytes(free)} are free on the disk of the cache`;
-    if (free < NO_BYTES) return fail("disk", message, "Free some space: events cannot be cached without it");
-    if (free < LOW_BYTES) return warn("disk", message, "Free some space before it runs out");
-    return ok("disk", message);
-  } catch (error) {
+function checkDisk({ report }: DeviceOptions): Check {
+  const free = report.cache.freeBytes;
+  if (free === undefined) {
     return warn(
       "disk",
-      `Cannot tell how much space is free: ${error instanceof Error ? error.message : error}`,
-      `Look at the disk of ${path} yourself`,
+      "Cannot tell how much space is free on the disk of the cache",
+      `Look at the disk of ${dirname(report.cache.path)} yourself`,
     );
   }
-}
-
-function freeBytesOf(path: string): number {
-  const { bavail, bsize } = statfsSync(path);
-  return bavail * bsize;
-}
-
-/** The folder itself, or the first above it that exists. */
-function nearestFolder(path: string): string {
-  return exists(path) || dirname(path) === path ? path : nearestFolder(dirname(path));
+  const message = `${formatBytes(free)} are free on the disk of the cache`;
+  if (free < NO_BYTES) return fail("disk", message, "Free some space: events cannot be cached without it");
+  if (free < LOW_BYTES) return warn("disk", message, "Free some space before it runs out");
+  return ok("disk", message);
 }
 
 /** By `lstatSync` a link counts whatever it leads to: systemd's may lead to a place that only it sees. */

@@ -44,7 +44,8 @@ export function renderStatus(report: Report, verdict: Verdict, options: RenderOp
 }
 
 function facts(report: Report, options: RenderOptions): string[][] {
-  const { atMs, agent, running, collecting, delivering, outbox, cache, revisions, deadLetters } = report;
+  const { atMs, agent, running, collecting, delivering, outbox, cache, revisions, deadLetters, dropped } =
+    report;
   const when = (ms: number | undefined, none: string) =>
     ms === undefined ? none : `${formatTime(ms, atMs)} (${formatSpan(atMs - ms)} ago)`;
   const version = agent === undefined ? "" : `, version ${agent.version}`;
@@ -91,6 +92,7 @@ function facts(report: Report, options: RenderOptions): string[][] {
     ],
     ["Dead letters", deadLetters === 0 ? "none" : formatNumber(deadLetters)],
     ["Revisions", revisions === 0 ? "none" : `${formatNumber(revisions)} (changed after delivery)`],
+    ...(dropped === 0 ? [] : [["Dropped", `${formatCount(dropped, "event")}, for want of room`]]),
     ["Cache", `${formatBytes(cache.bytes)}, ${cache.path}`],
   );
   return rows;
@@ -166,6 +168,7 @@ export function statusJson(report: Report, verdict: Verdict, options: { delivers
     },
     dead_letters: report.deadLetters,
     revisions: report.revisions,
+    dropped: report.dropped,
     buckets: report.buckets.map((bucket) => ({
       id: bucket.id,
       type: bucket.type,
@@ -184,6 +187,7 @@ export function statusJson(report: Report, verdict: Verdict, options: { delivers
       path: cache.path,
       exists: cache.exists,
       bytes: cache.bytes,
+      free_bytes: cache.freeBytes ?? null,
       problem: cache.problem?.message ?? null,
       quarantined: cache.quarantined,
       loss: cache.loss === undefined ? null : {

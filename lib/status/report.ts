@@ -1,3 +1,4 @@
+import { statfsSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { UserError } from "../errors.ts";
 import { isLocked } from "../lock.ts";
@@ -6,6 +7,7 @@ import { isDaemonBucket } from "../store/daemon_cache.ts";
 import { type Database, openDatabaseReadOnly } from "../store/database.ts";
 import { getMeta } from "../store/meta.ts";
 import type { CacheLoss } from "../store/recover.ts";
+import { droppedEvents } from "../store/room.ts";
 import { deadLetterCount, oldestWaiting } from "../store/outbox.ts";
 import { type AgentNote, type Health, readAgent, readHealth } from "../store/health.ts";
 
@@ -47,6 +49,8 @@ export interface Report {
     readonly problem?: { readonly message: string; readonly hint?: string | undefined } | undefined;
     /** The bytes of its files on the disk. */
     readonly bytes: number;
+    /** What is free on its disk; absent where nobody knows. */
+    readonly freeBytes?: number | undefined;
     /** Damaged caches that were put aside. */
     readonly quarantined: readonly string[];
     /** What happened when it was last found damaged or gone. */
@@ -66,6 +70,8 @@ export interface Report {
   };
   readonly deadLetters: number;
   readonly revisions: number;
+  /** Events that were dropped for want of room in the cache since it was made. */
+  readonly dropped: number;
 }
 
 /** What {@link makeReport} needs. */
@@ -89,6 +95,7 @@ export function makeReport(options: ReportOptions): Report {
     path: cachePath,
     exists: exists(cachePath),
     bytes: ["", "-wal"].reduce((sum, suffix) => sum + sizeOf(cachePath + suffix), 0),
+    freeBytes: freeBytesOf(dirname(cachePath)),
     quarantined: quarantined(cachePath),
   };
   const empty = {
@@ -101,6 +108,7 @@ export function makeReport(options: ReportOptions): Report {
     outbox: { events: 0, bytes: 0 },
     deadLetters: 0,
     revisions: 0,
+    dropped: 0,
   };
   if (!cache.exists) return empty;
   try {
@@ -158,6 +166,7 @@ function read(db: Database, atMs: number) {
     },
     deadLetters: deadLetterCount(db),
     revisions: sum(({ revisions }) => revisions),
+    dropped: droppedEvents(db),
   };
 }
 
@@ -191,6 +200,16 @@ function sizeOf(path: string): number {
     return Deno.statSync(path).size;
   } catch {
     return 0;
+  }
+}
+
+/** The free bytes of the disk that a folder is on, or will be on when it is made. */
+function freeBytesOf(folder: string): number | undefined {
+  try {
+    const { bavail, bsize } = statfsSync(folder);
+    return bavail * bsize;
+  } catch {
+    return exists(folder) || dirname(folder) === folder ? undefined : freeBytesOf(dirname(folder));
   }
 }
 

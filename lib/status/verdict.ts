@@ -15,6 +15,9 @@ const PASSING_MS = 15 * MINUTE_MS;
 const SERVER_AWAY_MS = DAY_MS;
 /** A watcher sends a heartbeat every few seconds: silent for so long while another goes on, it has ended. */
 const SILENCE_MS = 30 * MINUTE_MS;
+/** Below this much free space the cache will soon have no room to grow; below the other there is none to speak of. */
+export const LOW_BYTES = 500e6;
+export const NO_BYTES = 50e6;
 /** For how long what happened to the cache is told of. */
 const RECENT_MS = 7 * DAY_MS;
 /** The most that this device's clock may differ from the server's. */
@@ -111,8 +114,16 @@ function* judgeAgent(report: Report): Iterable<Finding> {
 }
 
 function* judgeCache({ cache, atMs }: Report): Iterable<Finding> {
-  const { problem, loss } = cache;
+  const { problem, loss, freeBytes } = cache;
   if (problem !== undefined) yield { code: "cache-unreadable", level: "failing", ...problem };
+  if (freeBytes !== undefined && freeBytes < LOW_BYTES) {
+    yield {
+      code: "disk-low",
+      level: freeBytes < NO_BYTES ? "failing" : "degraded",
+      message: `Only ${formatBytes(freeBytes)} are free on the disk of the cache`,
+      hint: "Free some space: without it nothing can be cached",
+    };
+  }
   if (loss !== undefined && atMs - loss.atMs < RECENT_MS) {
     const again = formatTime(loss.againFromUs / 1000, atMs);
     yield {
@@ -222,6 +233,14 @@ function* judgeDelivering(report: Report, options: VerdictOptions): Iterable<Fin
         formatBytes(outbox.bytes)
       })`,
       hint: "It goes down by itself while the server takes them; the log says how fast",
+    };
+  }
+  if (report.dropped > 0 && outbox.events > 0) {
+    yield {
+      code: "events-dropped",
+      level: "failing",
+      message: `${formatCount(report.dropped, "event")} were dropped for want of room in the cache`,
+      hint: "Mend the delivery, or raise CACHE_MAX_MB and CACHE_MAX_AGE_DAYS",
     };
   }
   if (clockAheadMs !== undefined && Math.abs(clockAheadMs) > MAX_SKEW_MS) {

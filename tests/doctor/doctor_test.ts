@@ -139,14 +139,15 @@ Deno.test("doctor looks at files, disk and service of this device", {
     Deno.chmodSync(cachePath, 0o600);
     const env = (name: string) =>
       ({ HOME: home, LOCAL_CACHE_DB_PATH: cachePath } as Record<string, string>)[name];
-    const look = (free: number) =>
-      levels(checkDevice({
+    const look = (freeBytes: number) => {
+      const report = makeReport({ cachePath });
+      return levels(checkDevice({
         loaded: loadSettings({ env, config: file }),
-        report: makeReport({ cachePath }),
+        report: { ...report, cache: { ...report.cache, freeBytes } },
         env,
         os: "linux",
-        freeBytes: () => free,
       }));
+    };
     const well = { settings: "ok", agent: "warn", service: "warn", cache: "ok", disk: "ok" };
     assert.deepEqual(await look(1e12), well);
     assert.equal((await look(1e8)).disk, "warn");

@@ -64,6 +64,7 @@ const FULL: Report = {
   outbox: { events: 5_000_000, bytes: 1e9, oldestMs: NOW_MS - 40.5 * 86_400_000 },
   deadLetters: 1234,
   revisions: 12,
+  dropped: 77,
 };
 
 Deno.test("renderStatus() stays below 80 columns and has no control characters but new lines", () => {
@@ -115,6 +116,7 @@ Deno.test("statusJson() has the names that programs read, whether they are known
     outbox: { events: "", bytes: "", oldest_at: "", oldest_age_seconds: "" },
     dead_letters: "",
     revisions: "",
+    dropped: "",
     buckets: [{
       id: "",
       type: "",
@@ -133,6 +135,7 @@ Deno.test("statusJson() has the names that programs read, whether they are known
       path: "",
       exists: "",
       bytes: "",
+      free_bytes: "",
       problem: "",
       quarantined: [""],
       loss: { at: "", finding: "", copy: "", collected_again_from: "", salvaged: "" },

@@ -33,6 +33,7 @@ const WELL: Report = {
   outbox: { events: 0, bytes: 0 },
   deadLetters: 0,
   revisions: 3,
+  dropped: 0,
 };
 const failure = (agoMs: number, hint?: string) => ({
   reason: "it answered 503",
@@ -152,6 +153,9 @@ const CASES: readonly [string, Partial<Report>, string, "degraded" | "failing", 
       "clock-skew",
       "degraded",
     ],
+    ["the disk is nearly full", { cache: { ...WELL.cache, freeBytes: 2e8 } }, "disk-low", "degraded"],
+    ["the disk is full", { cache: { ...WELL.cache, freeBytes: 1e6 } }, "disk-low", "failing"],
+    ["events are being dropped", { dropped: 5, outbox: waiting }, "events-dropped", "failing"],
     ["there are dead letters", { deadLetters: 2 }, "dead-letters", "degraded"],
   ];
 
@@ -196,6 +200,8 @@ Deno.test("judge() does not blame what is no fault", () => {
     { collecting: {}, buckets: [bucket({ complete: false, readAtMs: undefined })] },
     // It is run once now and then.
     { running: false, agent: { ...WELL.agent!, once: true, stoppedMs: NOW_MS - 20 * HOUR_MS } },
+    // Events were dropped in an outage that is over.
+    { dropped: 5 },
     // What happened to the cache weeks ago.
     { cache: { ...WELL.cache, loss: { ...LOSS, atMs: NOW_MS - 400 * HOUR_MS } } },
     // An old fault of the server with nothing left to send.

@@ -151,9 +151,8 @@ export function createAgent(options: AgentOptions): Agent {
       } else if (full) {
         const { message: reason, hint } = error;
         note(() => noteFailure(db, "collection", { reason, ...(hint === undefined ? {} : { hint }) }, now()));
-      } else {
-        const reason = describe(error);
-        note(() => noteFailure(db, key === "cache" ? "delivery" : "collection", { reason }, now()));
+      } else if (key !== "cache") {
+        note(() => noteFailure(db, "collection", { reason: describe(error) }, now()));
       }
       complain(
         // It is the same for all buckets, and said once.

@@ -1,15 +1,7 @@
 import { digestOf, encodeEvent } from "./encode.ts";
-import type {
-  ActivityEvent,
-  Bucket,
-  Filter,
-  Page,
-  Policy,
-  RelatedSource,
-  Source,
-  Surroundings,
-} from "./event.ts";
+import type { ActivityEvent, Bucket, Filter, Page, Source, Surroundings } from "./event.ts";
 import { judgeWaiting } from "./judgement.ts";
+import { createPatience } from "./patience.ts";
 import { newestPassed, settledCount } from "./settle.ts";
 import {
   type BucketRow,
@@ -41,7 +33,7 @@ import {
 import { addAllToOutbox, addToOutbox, buryVersion, openEntry, withdraw } from "./store/outbox.ts";
 import type { EnsureRoom } from "./store/room.ts";
 import { isAttempted, removeEntry, rewriteEntry, waitingBetween, type WaitingEntry } from "./store/rules.ts";
-import { readSurroundings } from "./surroundings.ts";
+import { type Privacy, readSurroundings } from "./surroundings.ts";
 import { DAY_US, HOUR_US, MINUTE_US, MS_US, SECOND_US, sleep } from "./time.ts";
 
 /** How far back each poll reads again, for events that arrive late. */
@@ -79,15 +71,6 @@ export interface CollectResult {
   readonly pages: number;
   /** In how many milliseconds events that look final can be taken, if they stay as they are; absent: there are none. */
   readonly confirmInMs?: number;
-}
-
-/** The user's privacy rules, as the collector applies them. */
-export interface Privacy {
-  readonly policy: Policy;
-  /** The number of the rules in the cache. */
-  readonly rules: number;
-  /** Where the events that stand beside an event are read. */
-  readonly related: RelatedSource;
 }
 
 /** What {@link createCollector} needs. */
@@ -159,6 +142,7 @@ export function createCollector(options: CollectorOptions): Collector {
   const ahead = new Map<number, Set<number>>();
   /** Buckets in their epoch with a gap that has been filled, or could not be filled yet because its end still grows. */
   const filled = new Set<string>();
+  const patience = createPatience({ settleUs, trustAge, monotonicMs });
 
   /** Counts how many events at the front of a page are final. */
   function finalCount(
@@ -237,11 +221,16 @@ export function createCollector(options: CollectorOptions): Collector {
     // What was judged and has left is not judged again.
     const open = entries.filter(({ key }) => !known.has(key) || waiting.has(key)).map(({ event }) => event);
     const around = await readSurroundings(bucket, open, { policy, related, buckets, nowUs, signal });
-    const early = entries.find(({ event, key }) =>
-      !known.has(key) && endUsOf(event) > nowUs - settleUs && !policy.isReady(event, bucket, around)
+    // All of them are noted, so that they wait at the same time and not one after another.
+    const [early] = entries.filter(({ event, key }) =>
+      !known.has(key) && applyFilters(event, bucket) !== undefined &&
+      !policy.isReady(event, bucket, around) &&
+      patience.mustWait(`${row.id} ${key}`, endUsOf(event), nowUs)
     );
-    if (early === undefined) return { entries, around };
-    const ready = entries.findIndex(({ event }) => event.startUs === early.event.startUs);
+    const ready = early === undefined
+      ? entries.length
+      : entries.findIndex(({ event }) => event.startUs === early.event.startUs);
+    for (const { key } of entries.slice(0, ready)) patience.done(`${row.id} ${key}`);
     return { entries: entries.slice(0, ready), around };
   }
 
@@ -482,7 +471,13 @@ export function createCollector(options: CollectorOptions): Collector {
     return tally;
   }
 
-  return { collect };
+  return {
+    collect: (bucket, options) =>
+      collect(bucket, options).catch((error) => {
+        patience.startOver();
+        throw error;
+      }),
+  };
 }
 
 /** What of a page can be committed. */

@@ -1,4 +1,3 @@
-import type { Privacy } from "./collector.ts";
 import { digestOf, encodeEvent } from "./encode.ts";
 import type { ActivityEvent, Bucket, BucketType, Source, Surroundings } from "./event.ts";
 import { eventOfBody, type Judgement, judgeWaiting } from "./judgement.ts";
@@ -26,7 +25,7 @@ import {
   staleEntries,
   type WaitingEntry,
 } from "./store/rules.ts";
-import { readSurroundings } from "./surroundings.ts";
+import { type Privacy, readSurroundings } from "./surroundings.ts";
 import { HOUR_US, MS_US } from "./time.ts";
 
 /** Entries that are judged in one transaction. */

@@ -4,6 +4,15 @@ import { SECOND_US } from "./time.ts";
 /** How much before and after the events the other buckets are read: their clocks do not tick as one. */
 const MARGIN_US = 120 * SECOND_US;
 
+/** The user's privacy rules, as the collector applies them. */
+export interface Privacy {
+  readonly policy: Policy;
+  /** The number of the rules in the cache. */
+  readonly rules: number;
+  /** Where the events that stand beside an event are read. */
+  readonly related: RelatedSource;
+}
+
 /** What {@link readSurroundings} needs. */
 export interface SurroundingsOptions {
   readonly policy: Policy;

@@ -7,12 +7,14 @@ import type { Pattern } from "./pattern.ts";
 import { type PresetName, PRESETS } from "./presets.ts";
 import { hostsIn, hostsOf, reduceUrl, reduceUrlsIn, URL_PARTS, type UrlPart, urlsIn } from "./reduce_url.ts";
 import { readRules, type Rule, type RuleSet } from "./rule.ts";
-import { createTimeline, meet, spanOf, type Spell, type Timeline } from "./timeline.ts";
+import { createTimeline, meet, type Span, spanOf, type Spell, type Timeline } from "./timeline.ts";
 
 /** Raised with every change of what rules do: what waits is then judged again. */
 const ENGINE = 1;
 /** The title of a window trails the page's by a poll or two. Where they do not meet, it must be the page's title. */
 const NEAR_US = 10 * SECOND_US;
+/** How far apart the watchers may see one change of the page: the window watcher looks once a second. */
+const BLINK_US = SECOND_US;
 /** A shorter title stands in other texts by chance. */
 const TELLING_LENGTH = 4;
 const REDACTED = "[redacted]";
@@ -196,13 +198,24 @@ function companionsOf(subject: View, timelines: readonly Timeline[]): View[] {
       const [page, window] = isPage ? [own, other] : [other, own];
       const app = textOf(window.app);
       const ofBrowser = mayShow(app, isPage ? bucket.id : spell.bucket.id);
-      const shows = (ofBrowser && meet(spell, subject)) ||
+      const shows = (ofBrowser && showsAtTime(spell, subject)) ||
         ((ofBrowser || browserOfApp(app) === undefined) &&
           isTitled(textOf(window.title), textOf(page.title)));
       if (shows) found.push(viewOf(spell.event, spell.bucket));
     }
   }
   return found;
+}
+
+/**
+ * Tells whether a window and a page have enough of their time in common for the one to have shown the other. The
+ * watchers look at different moments, so that neighbours may overlap by a blink: that alone would take what stands
+ * before and after a private page as well.
+ */
+function showsAtTime(a: Span, b: Span): boolean {
+  const commonUs = Math.min(a.toUs, b.toUs) - Math.max(a.fromUs, b.fromUs);
+  const shorterUs = Math.min(a.toUs - a.fromUs, b.toUs - b.fromUs);
+  return meet(a, b) && commonUs >= Math.min(BLINK_US, shorterUs / 2);
 }
 
 /** Tells whether a window has a page's title, alone or before the browser's name. */

@@ -112,6 +112,21 @@ Deno.test("the title of a private page does not drop what stands near it and onl
   assert.equal(near("Google-chrome", "Google - Google Chrome"), undefined);
 });
 
+Deno.test("a blink in common with a private page does not drop the window before or after it", () => {
+  const policy = policyOf([], "standard");
+  const page = event({ title: "Secret", url: "https://s.example/", incognito: true }, 10, 20);
+  const next = event({ title: "News", url: "https://n.example/" }, 30, 1000);
+  const beside: [Bucket, ActivityEvent[]][] = [[WEB, [page, next]]];
+  const shown = (title: string, from: number, to: number) =>
+    left(policy, event(firefox(title), from, to - from), WINDOW, beside) !== undefined;
+  assert.equal(shown("News", 29.9, 900), true);
+  assert.equal(shown("Before", 0, 10.2), true);
+  assert.equal(shown("Before", 0, 11.5), false);
+  // What is short itself, or shows the page by its title.
+  assert.equal(shown("?", 29.5, 30.2), false);
+  assert.equal(shown("Secret", 29.9, 40), false);
+});
+
 Deno.test("a page stays in view until the next one, up to the watcher's pulse time", () => {
   const policy = policyOf([], "standard");
   const page = event({ title: "S", url: "u", incognito: true }, 0, 0);

@@ -14,6 +14,8 @@ import type {
 import { DAY_US, HOUR_US, MINUTE_US, MS_US, parseTimeUs, SECOND_US, sleep } from "../time.ts";
 
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
+/** For the smallest window, which cannot be read in parts: there may be a million events of one time. */
+const MAX_SMALLEST_BYTES = 384 * 1024 * 1024;
 const FIRST_WINDOW_US = 6 * HOUR_US;
 const MIN_WINDOW_US = MINUTE_US;
 /** aw-server (Python) finds no event that began more than 24 h before a window; ours begin inside, so any will do. */
@@ -105,16 +107,20 @@ export function activityWatchSource(options: ActivityWatchOptions = {}): Source 
   /** The end of the request under way: the loops and the dashboard ask one after another. */
   let turn: Promise<unknown> = Promise.resolve();
 
-  function get(path: string, signal: AbortSignal | undefined): Promise<unknown> {
+  function get(
+    path: string,
+    signal: AbortSignal | undefined,
+    maxBytes = MAX_ANSWER_BYTES,
+  ): Promise<unknown> {
     const answer = turn.then(() => {
       signal?.throwIfAborted();
-      return ask(path, signal);
+      return ask(path, signal, maxBytes);
     });
     turn = answer.catch(() => {});
     return answer;
   }
 
-  async function ask(path: string, signal: AbortSignal | undefined): Promise<unknown> {
+  async function ask(path: string, signal: AbortSignal | undefined, maxBytes: number): Promise<unknown> {
     const timeout = AbortSignal.timeout(timeoutMs);
     let status: number | undefined;
     let text: string;
@@ -129,7 +135,7 @@ export function activityWatchSource(options: ActivityWatchOptions = {}): Source 
         await response.body?.cancel();
         throw new SourceError(`ActivityWatch answered ${status} to ${kindOf(path)}`, { status });
       }
-      text = await readBounded(response, MAX_ANSWER_BYTES);
+      text = await readBounded(response, maxBytes);
     } catch (error) {
       signal?.throwIfAborted();
       if (error instanceof SourceError) throw error;
@@ -154,8 +160,9 @@ export function activityWatchSource(options: ActivityWatchOptions = {}): Source 
     path: string,
     schema: S,
     signal: AbortSignal | undefined,
+    maxBytes = MAX_ANSWER_BYTES,
   ): Promise<v.InferOutput<S>> {
-    const result = v.safeParse(schema, await get(path, signal));
+    const result = v.safeParse(schema, await get(path, signal, maxBytes));
     if (result.success) return result.output;
     const issue = result.issues[0];
     const place = issue.path?.map((item) => String(item.key)).join(".") ?? "the answer";
@@ -233,7 +240,8 @@ export function activityWatchSource(options: ActivityWatchOptions = {}): Source 
     const base = `/buckets/${encodeURIComponent(bucket.id)}/events`;
     const query = `start=${toIsoMs(fromUs - leadUs)}&end=${toIsoMs(toUs + MS_US - 1)}`;
     reread: for (let attempt = 0; attempt < MAX_REREADS; attempt++) {
-      const rows = await read(`${base}?${query}`, EventsSchema, signal);
+      const maxBytes = toUs - fromUs <= MIN_WINDOW_US ? MAX_SMALLEST_BYTES : MAX_ANSWER_BYTES;
+      const rows = await read(`${base}?${query}`, EventsSchema, signal, maxBytes);
       const events: ActivityEvent[] = [];
       for (const row of rows) {
         if (row.timestamp < fromUs || row.timestamp >= toUs) continue;

@@ -99,6 +99,23 @@ Deno.test({
       await world.until(2);
       assert.equal(world.sent(), 2);
 
+      // It says often enough that it lives, and one that hangs is found.
+      const dropIn = join(home, ".config/systemd/user/lifelog-agent.service.d");
+      await asUser(["mkdir", dropIn]);
+      await asUser([
+        "sh",
+        "-c",
+        `printf '[Service]\\nWatchdogSec=2s\\nTimeoutAbortSec=1s\\n' >${dropIn}/short.conf`,
+      ]);
+      await asUser(["systemctl", "--user", "daemon-reload"]);
+      await asUser(["systemctl", "--user", "restart", "lifelog-agent"]);
+      const started = await show("WatchdogTimestampMonotonic");
+      await until(async () => Number(await show("WatchdogTimestampMonotonic")) > Number(started) + 3_000_000);
+      assert.equal(await show("NRestarts"), "0");
+      await asUser(["kill", "-STOP", await show("MainPID")]);
+      await until(async () => (await show("Result")) === "watchdog");
+      await asUser(["rm", "-r", dropIn]);
+
       await install("--uninstall", "--purge", "--yes");
       assert.equal(await show("LoadState"), "not-found");
       await asUser(["rm", "-r", join(home, ".config")]);
@@ -108,6 +125,14 @@ Deno.test({
     }
   },
 });
+
+/** Settles when something has come true, which it must within a minute. */
+async function until(isTrue: () => Promise<boolean>): Promise<void> {
+  for (let tries = 0; !await isTrue(); tries++) {
+    assert.ok(tries < 120, "It did not come true within a minute");
+    await new Promise((resolve) => setTimeout(resolve, 500));
+  }
+}
 
 function filesBelow(folder: string): string[] {
   return [...Deno.readDirSync(folder)].flatMap(({ name, isDirectory }) => {

@@ -111,7 +111,9 @@ function disable(context: CommandContext): Promise<ExitCode> {
       beginOpening(db, key);
     }
     report("made readable", await convertAll(db, key, report.options));
-    context.print("Remove CACHE_KEY_FILE or CACHE_KEY from the settings");
+    context.print(
+      "Remove CACHE_KEY_FILE or CACHE_KEY from the settings: with a key set the agent does not start",
+    );
   });
 }
 

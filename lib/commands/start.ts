@@ -171,13 +171,12 @@ async function prepare(
   const verbOf = (state: string) =>
     state === "opening" ? "Making the cache readable" : "Encrypting the cache";
   try {
-    const { converted, warning } = await prepareCache(db, key, {
+    const { converted } = await prepareCache(db, key, {
       signal,
       onProgress: ({ done, total }, state) =>
         progress.report({ task: verbOf(state), done, total, noun: "rows" }),
     });
     progress.end();
-    if (warning !== undefined) log.warn("{warning}", { warning });
     if (converted !== undefined) {
       const { total, damaged } = converted;
       log.info("The encryption of the cache was changed: {total} rows", { total });

@@ -1,4 +1,5 @@
 import { type CacheKeySource, readCacheKey } from "../cache_key.ts";
+import { KeyError } from "../errors.ts";
 import type { Database } from "../store/database.ts";
 import {
   beginSealing,
@@ -20,15 +21,13 @@ export interface PrepareOptions {
 export interface Preparation {
   /** Absent when nothing was to be converted. */
   readonly converted?: ConversionProgress;
-  /** What a person should know. */
-  readonly warning?: string;
 }
 
 /**
  * Makes the cache ready for the agent: unlocks it, finishes a change of its encryption that was begun, and encrypts
  * one that is not where a key is set, so that nothing is written in the clear that was meant to be sealed.
  *
- * @throws {KeyError} when the key is missing or another one
+ * @throws {KeyError} when the key is missing or another one, or one is set though encryption was turned off
  */
 export async function prepareCache(
   db: Database,
@@ -38,11 +37,11 @@ export async function prepareCache(
   const { state, turnedOff } = encryptionOf(db);
   if (state === "off") {
     if (key === undefined) return {};
+    // Whoever can write the file could have said so: nothing is written in the clear while a key is set.
     if (turnedOff) {
-      return {
-        warning: "The cache is not encrypted though a key is set, because its encryption was turned off: " +
-          "remove CACHE_KEY_FILE or CACHE_KEY, or run lifelog-agent encryption enable",
-      };
+      throw new KeyError("Cannot use the cache as its encryption was turned off though a key is set", {
+        hint: "Remove CACHE_KEY_FILE or CACHE_KEY from the settings, or run lifelog-agent encryption enable",
+      });
     }
     beginSealing(db, key, (options.now ?? Date.now)());
   }

@@ -99,8 +99,13 @@ Deno.test("encryption: a key is made, the cache encrypted, its key changed, and 
 
     assert.match((await run("encryption", "disable")).text, /made readable[^]*Remove CACHE_KEY_FILE/);
     assert.ok(holdsCanary(folder));
-    // Turned off by its user: a key that is still set does not turn it on again.
+    // Nothing is written in the clear while a key is set, whoever turned it off.
     env.CENTRAL_SERVER_ENDPOINT = "http://127.0.0.1:9/ingest";
+    const set = await run(...ONCE);
+    assert.equal(set.code, ExitCode.Key);
+    assert.match(set.text, /turned off though a key is set/);
+    assert.deepEqual(sent, []);
+    delete env.CACHE_KEY_FILE;
     assert.equal((await run(...ONCE)).code, ExitCode.Ok);
     assert.match((await run("encryption", "status")).text, /is not encrypted/);
     assert.deepEqual(sent, [`{"title":"${CANARY}"}`]);

@@ -87,7 +87,7 @@ for (const encrypted of [false, true]) {
             );
           }
         }),
-        { numRuns: 60 },
+        { numRuns: 40 },
       );
     }));
 }

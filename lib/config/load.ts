@@ -64,6 +64,8 @@ export function loadSettings(options: LoadOptions): LoadedSettings {
       origins.set(name, origin);
       const text = value.trim();
       if (text === "") return undefined;
+      // A quote that is not closed swallows the lines below it, and with them maybe the token.
+      if (/[\r\n]/.test(text)) return problem(name, "on one line (is a quote not closed?)", from);
       values.set(name, text);
       return { text, from };
     }

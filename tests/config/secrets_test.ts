@@ -122,3 +122,15 @@ Deno.test("an API key is not sent to another device", () =>
       return true;
     });
   }));
+
+Deno.test("a quote that is not closed does not have the token shown that stands on a line below it", () =>
+  inFolder({
+    "c.env": ['CENTRAL_SERVER_ENDPOINT="https://x\nSERVER_AUTH_TOKEN=canary-token"\n', 0o600],
+  }, (_, load) => {
+    assert.throws(() => load({}, "c.env"), (error) => {
+      assert.ok(error instanceof SettingError);
+      assert.match(error.message, /"CENTRAL_SERVER_ENDPOINT" as it must be on one line.*not shown/);
+      assert.ok(!error.message.includes("canary-token"), error.message);
+      return true;
+    });
+  }));

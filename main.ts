@@ -34,6 +34,7 @@ Deno.exit(
         endpoint: settings.endpoint,
         token: settings.token,
         deviceId,
+        compress: settings.compressRequests,
         timeoutMs: settings.requestTimeoutSeconds * 1000,
         fetch: createTransport(settings.endpoint, settings.tls),
       }),

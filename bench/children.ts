@@ -58,6 +58,13 @@ export class Child implements AsyncDisposable {
     return JSON.parse(await this.line()) as T;
   }
 
+  /** Writes to its standard input. */
+  async say(text: string): Promise<void> {
+    const writer = this.#process.stdin.getWriter();
+    await writer.write(new TextEncoder().encode(text));
+    writer.releaseLock();
+  }
+
   kill(signal: Deno.Signal = "SIGTERM"): void {
     if (!this.#ended) this.#process.kill(signal);
   }

@@ -1,73 +1,329 @@
-/** Prints how fast events are collected into the cache and delivered from it: medians of five runs. */
+/** How fast events are collected and delivered: beside other designs, beside the bare work, and where the time goes. */
 
+import { Buffer } from "node:buffer";
+import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { createCollector } from "../lib/collector.ts";
-import { createDeliverer } from "../lib/deliverer.ts";
-import type { ActivityEvent, Bucket, Source } from "../lib/event.ts";
-import { lifelogSink } from "../lib/sinks/lifelog.ts";
-import { openDatabase } from "../lib/store/database.ts";
-import { SECOND_US } from "../lib/time.ts";
+import { DatabaseSync } from "node:sqlite";
+import { encodeEvent } from "../lib/encode.ts";
+import { Child, Receiver, usageOf } from "./children.ts";
+import { BUCKET, endUs, eventOf, START_US } from "./corpus.ts";
+import { figure, interleaved, median, type Report } from "./report.ts";
 
-const EVENTS = 50_000;
-const RUNS = 5;
-const PAGE = 2_000;
-const START_US = Date.UTC(2026, 0, 1) * 1000;
-const BUCKET: Bucket = { id: "window", type: "currentwindow", hostname: "bench", created: "" };
-
-const events: ActivityEvent[] = Array.from({ length: EVENTS }, (_, n) => ({
-  startUs: START_US + n * 10 * SECOND_US,
-  durationSeconds: 9.5,
-  data: { app: `App ${n % 20}`, title: `A window's title, of a usual length: ${n}` },
-}));
-const endUs = START_US + EVENTS * 10 * SECOND_US;
-
-const source: Source = {
-  buckets: () => Promise.resolve([BUCKET]),
-  newestStartUs: () => Promise.resolve(events.at(-1)!.startUs),
-  async *pages(_bucket, fromUs, toUs) {
-    const pageUs = PAGE * 10 * SECOND_US;
-    for (let at = fromUs; at < toUs; at += pageUs) {
-      const end = Math.min(toUs, at + pageUs);
-      const first = Math.max(0, Math.ceil((at - START_US) / (10 * SECOND_US)));
-      const past = Math.max(0, Math.ceil((end - START_US) / (10 * SECOND_US)));
-      yield { fromUs: at, toUs: end, events: events.slice(first, past) };
-    }
-  },
-};
-
-async function measure(run: number, folder: string, endpoint: URL) {
-  using db = openDatabase(join(folder, `${run}.sqlite`));
-  const now = () => endUs / 1000 + 3_600_000;
-  const collector = createCollector({
-    db,
-    source,
-    filters: [],
-    collectFromUs: START_US,
-    trustAge: true,
-    now,
-  });
-  const began = performance.now();
-  const { cached } = await collector.collect(BUCKET);
-  const collected = performance.now();
-  const sink = lifelogSink({ endpoint, token: "bench", deviceId: "bench" });
-  const { delivered } = await createDeliverer({ db, sink }).drain();
-  const ended = performance.now();
-  if (cached !== EVENTS || delivered !== EVENTS) throw new Error(`${cached} cached, ${delivered} delivered`);
-  return { collect: EVENTS / (collected - began) * 1000, deliver: EVENTS / (ended - collected) * 1000 };
+/** What one way of doing it took. */
+interface Cost {
+  readonly events: number;
+  readonly collectMs: number;
+  readonly drainMs: number;
+  readonly cpuSeconds: number;
+  readonly peakRssMb: number;
+  readonly bytes: number;
+  readonly requests: number;
 }
 
-const folder = await Deno.makeTempDir({ prefix: "lifelog-bench-" });
-await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, async (request) => {
-  const batch = await request.json();
-  return Response.json({ status: "success", received_events: batch.events.length });
-});
-const endpoint = new URL(`http://127.0.0.1:${server.addr.port}/api/v1/ingest`);
-const results = [];
-for (let run = 0; run < RUNS; run++) results.push(await measure(run, folder, endpoint));
-await Deno.remove(folder, { recursive: true });
+/** How large the benchmark is. */
+export interface RateOptions {
+  readonly events: number;
+  /** Events that those get that commit each of them: their rate is measured on fewer. */
+  readonly slowEvents: number;
+  readonly runs: number;
+  /** A Python with aw-client and requests; absent where there is none. */
+  readonly python: string | undefined;
+  /** A built OpenTelemetry Collector; absent where there is none. */
+  readonly otelcol: string | undefined;
+}
 
-console.log(`${EVENTS} events, median of ${RUNS} runs, Deno ${Deno.version.deno}, ${Deno.build.target}`);
-for (const what of ["collect", "deliver"] as const) {
-  const rates = results.map((result) => result[what]).sort((a, b) => a - b);
-  console.log(`${what.padEnd(8)} ${Math.round(rates[RUNS >> 1]!).toLocaleString("en").padStart(9)} events/s`);
+/** Against the Python daemon's design, aw-client's queue and an OpenTelemetry Collector. */
+export async function peers(report: Report, options: RateOptions): Promise<void> {
+  const { events, slowEvents, runs, python, otelcol } = options;
+  report.heading("Beside other designs");
+  await using activityWatch = Child.deno("./activitywatch.ts", events);
+  const port = Number(await activityWatch.line());
+  await using receiver = await Receiver.start();
+  const aw = `http://127.0.0.1:${port}`;
+
+  const agent = async (): Promise<Cost> => {
+    await using child = Child.deno("./agent_child.ts", aw, receiver.endpoint.href, events, "paced");
+    const { collectMs, drainMs, cpu, peakRssMb } = await child.json<Record<string, number>>() as Record<
+      "collectMs" | "drainMs" | "cpu" | "peakRssMb",
+      number
+    >;
+    const { bytes, requests } = await receiver.stats();
+    return { events, collectMs, drainMs, cpuSeconds: cpu, peakRssMb, bytes, requests };
+  };
+  const script = (name: string) => new URL(`./peers/${name}`, import.meta.url).pathname;
+  const pythonCost = async (count: number, args: string[]): Promise<Cost> => {
+    await using child = new Child(python!, args);
+    const told = await child.json<
+      { collectMs: number; drainMs: number; collectCpu: number; drainCpu: number; peakRssMb: number }
+    >();
+    const { bytes, requests } = await receiver.stats();
+    return { ...told, events: count, cpuSeconds: told.collectCpu + told.drainCpu, bytes, requests };
+  };
+  const daemon = () =>
+    pythonCost(slowEvents, [
+      script("python_daemon.py"),
+      aw,
+      receiver.endpoint.href,
+      String(slowEvents),
+      new Date(START_US / 1000).toISOString().replace("Z", "+00:00"),
+      String((endUs(slowEvents) - START_US) / 1e6 - 1),
+    ]);
+  const queue = () => pythonCost(slowEvents, [script("aw_queue.py"), String(port), String(slowEvents)]);
+
+  const ways: Record<string, () => Promise<Cost>> = { "the agent": agent };
+  if (python !== undefined) {
+    ways["Python daemon's design"] = daemon;
+    ways["aw-client's queue"] = queue;
+  }
+  if (otelcol !== undefined) ways["OpenTelemetry Collector"] = () => collector(otelcol, events);
+  const results = await interleaved(runs, ways);
+  const of = (name: string, what: (cost: Cost) => number) => median(results[name]!.map(what));
+  const rate = (name: string, what: "collectMs" | "drainMs") =>
+    of(name, (cost) => 1000 * cost.events / cost[what]);
+  report.text(
+    `Medians of ${runs} runs in turn, of ${
+      events.toLocaleString("en")
+    } events. Those that commit event by event get ` +
+      `${
+        slowEvents.toLocaleString("en")
+      }, and their CPU time and bytes are given for as many as the others have. The ` +
+      "receiver reads each body as JSON, in a process of its own. The Python stand-in keeps to the daemon's loop without " +
+      "its waits: with them it delivers 1.7 events/s. aw-client's queue sends one heartbeat a request. The Collector gets " +
+      "the events as OTLP log records over HTTP into its file-backed queue while its server is down, and then empties it " +
+      "with its ten parallel senders: it neither reads ActivityWatch nor knows what it had before.",
+  );
+  report.table(
+    ["", "collect/s", "ratio", "drain/s", "ratio", "CPU s", "peak RSS MB", "MB sent", "requests"],
+    Object.keys(ways).map((name) => {
+      const scale = events / of(name, (cost) => cost.events);
+      return [
+        name,
+        rate(name, "collectMs"),
+        `${figure(rate("the agent", "collectMs") / rate(name, "collectMs"))}×`,
+        rate(name, "drainMs"),
+        `${figure(rate("the agent", "drainMs") / rate(name, "drainMs"))}×`,
+        scale * of(name, (cost) => cost.cpuSeconds),
+        Math.round(of(name, (cost) => cost.peakRssMb)),
+        name.startsWith("aw-client") ? "–" : scale * of(name, (cost) => cost.bytes) / 1e6,
+        name.startsWith("aw-client") ? String(events) : scale * of(name, (cost) => cost.requests),
+      ];
+    }),
+  );
+  if (python === undefined) {
+    report.text("No Python 3 with aw-client and requests was found: its rows are left out.");
+  }
+  if (otelcol === undefined) {
+    report.text("No Go was found to build an OpenTelemetry Collector with: its row is left out.");
+  }
+}
+
+/** Fills an OpenTelemetry Collector's queue while its server is down, and times how it is emptied. */
+async function collector(binary: string, events: number): Promise<Cost> {
+  const folder = await Deno.makeTempDir({ prefix: "lifelog-bench-" });
+  const free = () => {
+    using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    return listener.addr.port;
+  };
+  const [input, output] = [free(), free()];
+  await Deno.writeTextFile(
+    join(folder, "config.yaml"),
+    `
+receivers: {otlp: {protocols: {http: {endpoint: "127.0.0.1:${input}"}}}}
+extensions: {file_storage: {directory: "${folder}"}}
+exporters:
+  otlphttp:
+    endpoint: "http://127.0.0.1:${output}"
+    compression: none
+    sending_queue: {queue_size: 1000000, storage: file_storage}
+    retry_on_failure: {initial_interval: 100ms, max_interval: 500ms, max_elapsed_time: 0}
+service:
+  extensions: [file_storage]
+  telemetry: {metrics: {level: none}, logs: {level: fatal}}
+  pipelines: {logs: {receivers: [otlp], exporters: [otlphttp]}}
+`,
+  );
+  const process = new Deno.Command(binary, {
+    args: ["--config", `file:${join(folder, "config.yaml")}`],
+    stdin: "null",
+    stdout: "null",
+    stderr: "null",
+  }).spawn();
+  try {
+    const post = (body: string) =>
+      fetch(`http://127.0.0.1:${input}/v1/logs`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body,
+      }).then(async (response) => {
+        await response.body?.cancel();
+        if (!response.ok) throw new Error(`The Collector answered ${response.status}`);
+      });
+    for (let tries = 0;; tries++) {
+      try {
+        await post('{"resourceLogs":[]}');
+        break;
+      } catch (error) {
+        if (tries === 100) throw error;
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+    }
+    const bodies: string[] = [];
+    for (let n = 0; n < events; n += 500) {
+      const logRecords = Array.from({ length: Math.min(500, events - n) }, (_, i) => {
+        const event = eventOf(n + i);
+        return {
+          timeUnixNano: `${event.startUs}000`,
+          body: { stringValue: encodeEvent(event, BUCKET.type) },
+        };
+      });
+      bodies.push(JSON.stringify({ resourceLogs: [{ scopeLogs: [{ logRecords }] }] }));
+    }
+    let beganMs = performance.now();
+    for (const body of bodies) await post(body);
+    const collectMs = performance.now() - beganMs;
+    const got = { requests: 0, bytes: 0 };
+    let allCame = () => {};
+    const came = new Promise<void>((resolve) => allCame = resolve);
+    beganMs = performance.now();
+    await using _server = Deno.serve(
+      { hostname: "127.0.0.1", port: output, onListen() {} },
+      async (request) => {
+        got.bytes += (await request.arrayBuffer()).byteLength;
+        if (++got.requests === bodies.length) allCame();
+        return new Response(new Uint8Array(), { headers: { "content-type": "application/x-protobuf" } });
+      },
+    );
+    const timer = setTimeout(allCame, 60_000);
+    await came;
+    clearTimeout(timer);
+    if (got.requests < bodies.length) throw new Error("The Collector did not empty its queue within 60 s");
+    const drainMs = performance.now() - beganMs;
+    const { cpuSeconds, peakRssMb } = usageOf(process.pid);
+    return { events, collectMs, drainMs, cpuSeconds, peakRssMb, ...got };
+  } finally {
+    try {
+      process.kill("SIGKILL");
+    } catch { /* it has ended */ }
+    await process.status;
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+/** Against the bare work that cannot be left out. */
+export async function limits(
+  report: Report,
+  { events, runs }: { events: number; runs: number },
+): Promise<void> {
+  report.heading("Near the limit");
+  await using activityWatch = Child.deno("./activitywatch.ts", events);
+  const aw = `http://127.0.0.1:${await activityWatch.line()}`;
+  await using quick = await Receiver.start("decode");
+  await using usual = await Receiver.start("decode", 20);
+  const folder = await Deno.makeTempDir({ prefix: "lifelog-bench-" });
+  try {
+    const agent = async (receiver: Receiver) => {
+      await using child = Child.deno("./agent_child.ts", aw, receiver.endpoint.href, events, "unpaced");
+      return await child.json<{ collectMs: number; drainMs: number; collectCpu: number; drainCpu: number }>();
+    };
+    const bare = async (receiver: Receiver) => ({
+      collectMs: await bareCollect(aw, events, join(folder, `${crypto.randomUUID()}.sqlite`)),
+      drainMs: await bareDrain(receiver.endpoint, events),
+      collectCpu: 0,
+      drainCpu: 0,
+    });
+    const results = await interleaved(runs, {
+      quickAgent: () => agent(quick),
+      quickBare: () => bare(quick),
+      usualAgent: () => agent(usual),
+      usualBare: () => bare(usual),
+    });
+    const rate = (name: string, what: "collectMs" | "drainMs") =>
+      median(results[name]!.map((result) => 1000 * events / result[what]));
+    const row = (what: string, agentRate: number, bareRate: number) => [
+      what,
+      agentRate,
+      bareRate,
+      `${Math.round(100 * agentRate / bareRate)} %`,
+    ];
+    report.text(
+      "*Bare collect* fetches the same pages, parses them, hashes each event's data and inserts it into a table without " +
+        "an index or a ledger, with the same pages in one transaction each. *Bare drain* is a `fetch` loop that posts " +
+        "bodies that are ready in memory. A real LifeLog server publishes to a queue before it answers: 20 ms is a quick one.",
+    );
+    report.table(["events/s", "the agent", "bare", "of the limit"], [
+      row(
+        "collect",
+        median([rate("quickAgent", "collectMs"), rate("usualAgent", "collectMs")]),
+        median([rate("quickBare", "collectMs"), rate("usualBare", "collectMs")]),
+      ),
+      row(
+        "drain, a server that answers after 20 ms",
+        rate("usualAgent", "drainMs"),
+        rate("usualBare", "drainMs"),
+      ),
+      row(
+        "drain, a server that answers at once",
+        rate("quickAgent", "drainMs"),
+        rate("quickBare", "drainMs"),
+      ),
+    ]);
+    const cpu = (what: "collectCpu" | "drainCpu") =>
+      figure(1e6 * median(results.quickAgent!.map((result) => result[what])) / events);
+    report.text(
+      `CPU time: ${cpu("collectCpu")} µs an event collected, ${cpu("drainCpu")} µs an event delivered.`,
+    );
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+async function bareCollect(aw: string, events: number, path: string): Promise<number> {
+  const db = new DatabaseSync(path);
+  db.exec("PRAGMA journal_mode = WAL");
+  db.exec("PRAGMA synchronous = NORMAL");
+  db.exec("CREATE TABLE event (digest BLOB, start TEXT, duration REAL, body TEXT)");
+  const insert = db.prepare("INSERT INTO event VALUES (?, ?, ?, ?)");
+  const pageUs = 2000 * (endUs(1) - START_US);
+  const beganMs = performance.now();
+  for (let at = START_US; at < endUs(events); at += pageUs) {
+    const query = `start=${new Date(at / 1000).toISOString()}&end=${
+      new Date((at + pageUs) / 1000).toISOString()
+    }`;
+    const response = await fetch(`${aw}/api/0/buckets/${BUCKET.id}/events?${query}`);
+    const rows = await response.json();
+    db.exec("BEGIN");
+    for (const { timestamp, duration, data } of rows) {
+      const body = JSON.stringify(data);
+      insert.run(createHash("sha256").update(body).digest(), timestamp, duration, body);
+    }
+    db.exec("COMMIT");
+  }
+  const tookMs = performance.now() - beganMs;
+  db.close();
+  return tookMs;
+}
+
+async function bareDrain(endpoint: URL, events: number): Promise<number> {
+  const bodies: Uint8Array[] = [];
+  for (let n = 0; n < events; n += 500) {
+    const texts = Array.from(
+      { length: Math.min(500, events - n) },
+      (_, i) => encodeEvent(eventOf(n + i), BUCKET.type),
+    );
+    bodies.push(Buffer.from(
+      `{"source_id":"bench","sent_at_timestamp_utc":"2026-01-01T00:00:00.000000+00:00","events":[${
+        texts.join(",")
+      }]}`,
+    ));
+  }
+  const beganMs = performance.now();
+  for (const body of bodies) {
+    const response = await fetch(endpoint, {
+      method: "POST",
+      headers: { "content-type": "application/json", authorization: "Bearer bench" },
+      body: body as BodyInit,
+    });
+    await response.text();
+  }
+  return performance.now() - beganMs;
 }

@@ -137,16 +137,18 @@ export function loadSettings(options: LoadOptions): LoadedSettings {
   }
 
   // Delivery.
-  const allowInsecureHttp = read(
-    "ALLOW_INSECURE_HTTP",
-    "true or false",
-    v.pipe(
-      v.string(),
-      v.toLowerCase(),
-      v.picklist(["true", "1", "yes", "on", "false", "0", "no", "off"]),
-      v.transform((word) => ["true", "1", "yes", "on"].includes(word)),
-    ),
-  ) ?? false;
+  const flag = (name: string) =>
+    read(
+      name,
+      "true or false",
+      v.pipe(
+        v.string(),
+        v.toLowerCase(),
+        v.picklist(["true", "1", "yes", "on", "false", "0", "no", "off"]),
+        v.transform((word) => ["true", "1", "yes", "on"].includes(word)),
+      ),
+    ) ?? false;
+  const allowInsecureHttp = flag("ALLOW_INSECURE_HTTP");
   const endpointText = raw("CENTRAL_SERVER_ENDPOINT");
   let endpoint: URL | undefined;
   if (endpointText !== undefined && endpointText.text !== PLACEHOLDER_ENDPOINT) {
@@ -284,6 +286,7 @@ export function loadSettings(options: LoadOptions): LoadedSettings {
     maxSendRetries: number("MAX_SEND_RETRIES", 3, 0, 100),
     retryDelaySeconds: number("RETRY_DELAY_SECONDS", 60, 0, 3600, false),
     requestTimeoutSeconds: number("REQUEST_TIMEOUT_SECONDS", 30, 1, 600),
+    compressRequests: flag("COMPRESS_REQUESTS"),
     cachePath: path("LOCAL_CACHE_DB_PATH") ?? join(stateFolder(place), "cache.sqlite"),
     cacheMaxMb: number("CACHE_MAX_MB", 1024, 1, 1_048_576),
     cacheMaxAgeDays: number("CACHE_MAX_AGE_DAYS", 0, 0, 36_500),

@@ -27,6 +27,7 @@ export interface Settings {
   readonly maxSendRetries: number;
   readonly retryDelaySeconds: number;
   readonly requestTimeoutSeconds: number;
+  readonly compressRequests: boolean;
   readonly cachePath: string;
   readonly cacheMaxMb: number;
   /** 0 for no limit. */
@@ -168,6 +169,12 @@ export const SETTINGS: readonly Setting[] = [
     flag: "request-timeout",
     default: "30",
     description: "how long one request may take, in seconds",
+  },
+  {
+    env: "COMPRESS_REQUESTS",
+    flag: "compress-requests",
+    default: "false",
+    description: "compress requests with gzip, which the LifeLog server itself does not decode",
   },
   {
     env: "LOCAL_CACHE_DB_PATH",

@@ -161,3 +161,45 @@ Deno.test("send() gives up when its signal is aborted", async () => {
   });
   await assert.rejects(sink.send(BATCH, { signal: stop.signal }), { name: "AbortError" });
 });
+
+Deno.test("send() compresses where it is told to, and goes on plain where the server does not decode it", async () => {
+  const sent: (string | null)[] = [];
+  let decodes = true;
+  const sink = lifelogSink({
+    endpoint: new URL("http://127.0.0.1:1/api/v1/ingest"),
+    deviceId: "d",
+    compress: true,
+    fetch: async (input, init) => {
+      const request = new Request(input, init);
+      const encoding = request.headers.get("content-encoding");
+      sent.push(encoding);
+      if (encoding === null) return json(OK);
+      const text = await new Response(request.body!.pipeThrough(new DecompressionStream("gzip"))).text();
+      assert.equal(JSON.parse(text).events.length, 2);
+      return decodes
+        ? json(OK)
+        : json({ detail: [{ loc: ["body", 0], msg: "JSON decode error" }] }, { status: 422 });
+    },
+  });
+  assert.deepEqual(await sink.send(BATCH), { kind: "delivered" });
+  decodes = false;
+  // No event is judged by an answer to what the server could not read.
+  assert.deepEqual(await sink.send(BATCH), { kind: "delivered" });
+  assert.deepEqual(await sink.send(BATCH), { kind: "delivered" });
+  assert.deepEqual(sent, ["gzip", "gzip", null, null]);
+});
+
+Deno.test("send() goes on compressed where the server finds the same fault with the plain request", async () => {
+  const sent: (string | null)[] = [];
+  const sink = lifelogSink({
+    endpoint: new URL("http://127.0.0.1:1/api/v1/ingest"),
+    deviceId: "d",
+    compress: true,
+    fetch: (input, init) => {
+      sent.push(new Request(input, init).headers.get("content-encoding"));
+      return Promise.resolve(json({ detail: [{ loc: ["body", "events", 1], msg: "bad" }] }, { status: 422 }));
+    },
+  });
+  for (let n = 0; n < 2; n++) assert.equal((await sink.send(BATCH)).kind, "rejected");
+  assert.deepEqual(sent, ["gzip", null, "gzip", null]);
+});

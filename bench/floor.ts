@@ -1,0 +1,128 @@
+/** How near the agent is to what its runtime takes when nothing is to be done. Linux only. */
+
+import { join } from "node:path";
+import { keptRuntime } from "../install/denort.ts";
+import { AgentProcess } from "./agent_binary.ts";
+import { Child, Receiver, usageOf } from "./children.ts";
+import { figure, interleaved, median, type Report } from "./report.ts";
+import { readyMs } from "./scale.ts";
+
+export interface FloorOptions {
+  readonly runs: number;
+  readonly idleSeconds: number;
+}
+
+/** Start-up, and what an idle agent takes. */
+export async function floor(report: Report, { runs, idleSeconds }: FloorOptions): Promise<void> {
+  report.heading("At rest");
+  const folder = await Deno.makeTempDir({ prefix: "lifelog-bench-" });
+  try {
+    const empty = await compileEmpty(folder);
+    const { ours, bare } = await interleaved(runs, {
+      ours: () => readyMs(folder, { AW_URL: "http://127.0.0.1:9" }),
+      bare: () => emptyMs(empty),
+    });
+    await using activityWatch = Child.deno("./activitywatch.ts", 2000);
+    await using receiver = await Receiver.start();
+    await using agent = new AgentProcess([], folder, {
+      AW_URL: `http://127.0.0.1:${await activityWatch.line()}`,
+      CENTRAL_SERVER_ENDPOINT: receiver.endpoint.href,
+    });
+    await using still = new Child(empty, []);
+    await still.line();
+    await agent.said(/Collecting every/);
+    // Past the first turn, which is no rest.
+    await wait(15);
+    const before = atRest(agent.pid);
+    const bareBefore = atRest(still.pid);
+    await wait(idleSeconds);
+    const after = atRest(agent.pid);
+    const bareAfter = atRest(still.pid);
+    const per = (a: number, b: number) => (b - a) / idleSeconds;
+    report.text(
+      `Start: medians of ${runs} starts in turn. Rest: ${idleSeconds} s with ActivityWatch there and nothing new in it; the ` +
+        "agent reads it once a minute. The empty program is compiled by the same Deno and only waits.",
+    );
+    report.table(["", "the agent", "empty program", "more"], [
+      row("ready after, ms", median(ours!), median(bare!)),
+      row("RSS at rest, MB", after.rssMb, bareAfter.rssMb),
+      row(
+        "CPU at rest, % of a core",
+        100 * per(before.cpuSeconds, after.cpuSeconds),
+        100 * per(bareBefore.cpuSeconds, bareAfter.cpuSeconds),
+      ),
+      row(
+        "wake-ups/s of all threads",
+        per(before.wakeUps, after.wakeUps),
+        per(bareBefore.wakeUps, bareAfter.wakeUps),
+      ),
+      row(
+        "written to disk at rest, kB/h",
+        3.6 * per(before.written, after.written),
+        3.6 * per(bareBefore.written, bareAfter.written),
+      ),
+    ]);
+    const { delivered, writtenKb, transactions } = await hourInUse();
+    report.text(
+      `In use: an hour of 180 events, 60 reads and 12 deliveries (${delivered} events) writes ${
+        figure(writtenKb)
+      } kB to the ` +
+        `cache in ${transactions} transactions.`,
+    );
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+function row(name: string, agent: number, empty: number): (string | number)[] {
+  return [name, agent, empty, agent - empty];
+}
+
+const wait = (seconds: number) => new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
+
+/** Compiles a program that says that it is there, and waits for its end. */
+async function compileEmpty(folder: string): Promise<string> {
+  const source = join(folder, "empty.ts");
+  const output = join(folder, "empty");
+  await Deno.writeTextFile(source, `console.log("ready");\nfor await (const _ of Deno.stdin.readable);\n`);
+  const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["info", "--json"], stderr: "null" })
+    .output();
+  const denort = keptRuntime(
+    JSON.parse(new TextDecoder().decode(stdout)).denoDir,
+    Deno.build.target as never,
+  );
+  const kept = await Deno.stat(denort).then(() => true, () => false);
+  const { code } = await new Deno.Command(Deno.execPath(), {
+    args: ["compile", "--quiet", "--no-config", "--output", output, source],
+    ...(kept ? { env: { DENORT_BIN: denort } } : {}),
+    stdin: "null",
+    stdout: "null",
+    stderr: "null",
+  }).output();
+  if (code !== 0) throw new Error("Cannot compile an empty program");
+  return output;
+}
+
+async function emptyMs(empty: string): Promise<number> {
+  const beganMs = performance.now();
+  await using child = new Child(empty, []);
+  await child.line();
+  return performance.now() - beganMs;
+}
+
+/** What a process has taken so far, with all of its threads. */
+function atRest(pid: number): { cpuSeconds: number; rssMb: number; written: number; wakeUps: number } {
+  const { cpuSeconds, rssMb } = usageOf(pid);
+  const io = Deno.readTextFileSync(`/proc/${pid}/io`);
+  let wakeUps = 0;
+  for (const { name } of Deno.readDirSync(`/proc/${pid}/task`)) {
+    const status = Deno.readTextFileSync(`/proc/${pid}/task/${name}/status`);
+    wakeUps += Number(/^voluntary_ctxt_switches:\s+(\d+)/m.exec(status)?.[1] ?? 0);
+  }
+  return { cpuSeconds, rssMb, written: Number(/^write_bytes: (\d+)/m.exec(io)?.[1] ?? 0), wakeUps };
+}
+
+async function hourInUse(): Promise<{ delivered: number; writtenKb: number; transactions: number }> {
+  await using child = Child.deno("./hour_child.ts");
+  return await child.json();
+}

@@ -6,6 +6,7 @@
  * Run with `deno task captures`.
  */
 
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { FakeActivityWatch } from "./fakes/activitywatch.ts";
 import { FakeLifelogServer } from "./fakes/lifelog_server.ts";
@@ -64,6 +65,17 @@ async function statusOnce(env: Record<string, string>, expected: RegExp): Promis
   throw new Error(`status never said ${expected}:\n${text}`);
 }
 
+/** Does something while an agent runs. */
+async function beside<T>(env: Record<string, string>, work: () => Promise<T>): Promise<T> {
+  const agent = command([], env).spawn();
+  try {
+    return await work();
+  } finally {
+    agent.kill("SIGTERM");
+    await agent.output();
+  }
+}
+
 /** Makes every capture, by the name of its mark. */
 async function capture(): Promise<Map<string, string>> {
   const home = await Deno.makeTempDir({ prefix: "lifelog-captures-" });
@@ -90,29 +102,18 @@ async function capture(): Promise<Map<string, string>> {
     COLLECTION_INTERVAL_SECONDS: "1",
   };
   const tidy = (text: string) =>
-    text.replaceAll(home, "~").replaceAll(awUrl, "http://127.0.0.1:5600")
+    text.replaceAll(join(home, "other"), "~").replaceAll(home, "~").replaceAll(awUrl, "http://127.0.0.1:5600")
       .replaceAll(origin, "https://lifelog.example.org").replaceAll(/process \d+/g, "process 4711").trimEnd();
   const captures = new Map<string, string>();
   try {
     captures.set("once", tidy(await run(["--once"], env)));
-    const agent = command([], env).spawn();
-    try {
-      captures.set("status", tidy(await statusOnce(env, /^WELL[^]*Waiting +nothing/)));
-      lifelog.health = "refuses";
-      const now = Date.now();
-      for (let i = 0; i < 12; i++) {
-        activityWatch.insert("aw-watcher-window_laptop", [{
-          startNs: BigInt(now - 600_000 + i * 7000 + 500) * 1_000_000n,
-          durationSeconds: 6,
-          data: { app: "Mail", title: String(i) },
-        }]);
-      }
-      captures.set("status-failing", tidy(await statusOnce(env, /FAILING[^]*401/)));
-      captures.set("doctor", tidy(await run(["doctor"], env)));
-    } finally {
-      agent.kill("SIGTERM");
-      await agent.output();
-    }
+    captures.set("status", await beside(env, () => statusOnce(env, /^WELL[^]*Waiting +nothing/)).then(tidy));
+    lifelog.health = "refuses";
+    const other = { ...env, HOME: join(home, "other") };
+    await beside(other, async () => {
+      captures.set("status-failing", tidy(await statusOnce(other, /FAILING[^]*401/)));
+      captures.set("doctor", tidy(await run(["doctor"], other)));
+    });
     const demo = new Deno.Command(Deno.execPath(), {
       args: ["run", "--no-prompt", "-A", fileURLToPath(new URL("tests/demo.ts", ROOT))],
       env: { NO_COLOR: "1" },

@@ -199,6 +199,7 @@ export const SETTINGS: readonly Setting[] = [
     flag: "cache-when-full",
     default: "pause",
     description: "at a limit: pause collection, or drop-oldest to lose the oldest that wait for good",
+    choices: ["pause", "drop-oldest"],
   },
   {
     env: "CACHE_KEY_FILE",
@@ -274,6 +275,7 @@ export const SETTINGS: readonly Setting[] = [
     flag: "privacy-preset",
     default: "standard",
     description: "what may leave this device: full, standard, work or minimal (see Privacy)",
+    choices: ["full", "standard", "work", "minimal"],
   },
   {
     env: "PRIVACY_RULES_FILE",

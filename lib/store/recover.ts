@@ -223,7 +223,7 @@ function salvage(damaged: Database, db: Database, heritage: Inheritance | undefi
   for (const table of ["outbox", "dead_letter"] as const) {
     for (const row of readable(damaged, table)) {
       const bucket = names.get(row.bucket_id);
-      const opened = bucket && attempt(() => openRow(row, heritage));
+      const opened = bucket && isSound(row) ? attempt(() => openRow(row, heritage)) : undefined;
       if (bucket === undefined || opened === undefined) continue;
       const { id, epoch } = ensureBucket(db, bucket);
       const { body, digest, reason } = opened;
@@ -258,6 +258,17 @@ function salvage(damaged: Database, db: Database, heritage: Inheritance | undefi
   // A place in the queue is never used again, also not one of the lost cache.
   if (lastSeq > 0) db.run("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'outbox'", lastSeq);
   return taken;
+}
+
+/** Far beyond any place in a queue: one such would leave no place for those that come after. */
+const MAX_SEQ = 2 ** 48;
+
+/** In a damaged row a column may hold what its table would never take. */
+function isSound(row: KeptRow): boolean {
+  const { seq, start_us, cached_at_ms, duration, digest, status = null, dead_at_ms = 0 } = row;
+  return seq > 0 && seq < MAX_SEQ && [start_us, cached_at_ms, dead_at_ms].every(Number.isSafeInteger) &&
+    Number.isFinite(duration) && digest instanceof Uint8Array && digest.length === 16 &&
+    (status === null || Number.isSafeInteger(status));
 }
 
 const ADD_DEAD = `INSERT OR REPLACE INTO dead_letter

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { DatabaseSync } from "node:sqlite";
 import { join } from "node:path";
 import { digestOf } from "../../lib/encode.ts";
 import { StoreError } from "../../lib/errors.ts";
@@ -257,5 +258,31 @@ Deno.test("a mark keeper notes a lowered start at once, and how far things are o
       readMark(markFile(path))?.buckets.length,
       1,
       "a lowered start leaves what was collected known",
+    );
+  }));
+
+Deno.test("openCache() passes over rows whose columns hold what no table would take", () =>
+  inFolder((path) => {
+    makeCache(path, 6);
+    {
+      const db = new DatabaseSync(path);
+      // As flipped bits in a row's head make them, past the table's own checks.
+      db.exec(
+        "CREATE TABLE loose AS SELECT * FROM outbox; DROP TABLE outbox; ALTER TABLE loose RENAME TO outbox",
+      );
+      db.exec("UPDATE outbox SET start_us = 1.5 WHERE seq = 1");
+      db.exec("UPDATE outbox SET digest = x'00' WHERE seq = 2");
+      db.exec("UPDATE outbox SET seq = 4611686018427387904 WHERE seq = 3");
+      db.close();
+    }
+    const damage = new StoreError("It is damaged", { fault: "corrupt" });
+    const { db, loss } = openCache(path, { now: () => NOW_MS, damage });
+    using _ = db;
+    assert.equal(loss!.salvaged, 3);
+    const { id } = ensureBucket(db, BUCKET);
+    assert.doesNotThrow(() =>
+      db.transaction(() =>
+        addToOutbox(db, id, { startUs: 1, digest: digestOf("new"), durationSeconds: 1 }, "new", 1)
+      )
     );
   }));

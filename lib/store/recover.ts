@@ -60,20 +60,30 @@ export function openCache(
   const copy = putAside(path, now());
   const db = openDatabase(path, options);
   using damaged = attempt(() => openDatabaseReadOnly(copy));
-  const loss = db.transaction((): CacheLoss => {
-    const { mark, knownBy } = startOf(path, damaged, now());
-    restoreMark(db, mark);
-    heritage?.handOn(db);
-    return note(db, {
-      atMs: now(),
-      finding: opened.message,
-      copy,
-      againFromUs: restoredFromUs(mark),
-      knownBy,
-      salvaged: damaged === undefined ? 0 : salvage(damaged, db, heritage),
+  const fill = (from: Database | undefined) =>
+    db.transaction((): CacheLoss => {
+      const { mark, knownBy } = startOf(path, from, now());
+      restoreMark(db, mark);
+      heritage?.handOn(db);
+      return note(db, {
+        atMs: now(),
+        finding: opened.message,
+        copy,
+        againFromUs: restoredFromUs(mark),
+        knownBy,
+        salvaged: from === undefined ? 0 : salvage(from, db, heritage),
+      });
     });
-  });
-  return { db, loss };
+  try {
+    return { db, loss: fill(damaged) };
+  } catch (error) {
+    if (error instanceof StoreError && ["full", "disk", "locked"].includes(error.fault)) {
+      db[Symbol.dispose]();
+      throw error;
+    }
+    // Nothing that stands in a damaged file may keep the cache from being made anew.
+    return { db, loss: fill(undefined) };
+  }
 }
 
 /** The keys of a damaged cache; `undefined` when they cannot be read, and nothing sealed can be saved. */

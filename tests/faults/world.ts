@@ -50,7 +50,7 @@ export class World implements AsyncDisposable {
       LOG_LEVEL: "INFO",
       AW_MIN_DURATION_SECONDS: "0",
       RETRY_DELAY_SECONDS: "0",
-      AW_SETTLE_SECONDS: "1",
+      AW_SETTLE_SECONDS: "0",
       MAX_SEND_RETRIES: "1",
       REQUEST_TIMEOUT_SECONDS: "1",
       ...options.settings,

@@ -172,7 +172,8 @@ export function createCollector(options: CollectorOptions): Collector {
       // arrive with the past as their time. And what comes to stand behind events that were there before it may be
       // written by a watcher whose clock was put back, with no newer event to tell when it is done.
       if (known.has(key)) continue;
-      if (isLate && applyFilters(event, bucket) === undefined) continue;
+      // What does not leave holds nothing up; should it grow until it does, it is one that came late.
+      if (applyFilters(event, bucket) === undefined) continue;
       // An event of the future hides what is the newest of the past.
       if (!isLate && !isLast && range.isHidden && endUs < nowUs - DAY_US) continue;
       // All of them are looked at, so that they are confirmed together.

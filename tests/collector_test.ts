@@ -332,6 +332,18 @@ Deno.test("collect() takes an event that was too short when it has grown after a
   assert.deepEqual(bench.waiting(), [["next", 30]]);
 });
 
+Deno.test("collect() does not wait for the newest event where it is too short, and takes it when it has grown", async () => {
+  using bench = new Bench({ filters: [minDuration(5)], dialect: "rust" });
+  bench.event(NOON_MS - MINUTE_MS, 30, "before");
+  bench.event(NOON_MS, 3, "short");
+  assert.equal((await bench.pass(HOUR_MS)).confirmInMs, undefined);
+  const startNs = BigInt(NOON_MS + 4000) * 1_000_000n;
+  bench.aw.heartbeat(ID, { startNs, durationSeconds: 8, data: { app: "A", title: "short" } }, 2);
+  await bench.pass();
+  await bench.pass();
+  assert.deepEqual(bench.waiting(), [["before", 30], ["short", 12]]);
+});
+
 Deno.test("collect() is not held up by short events that are no longer new", async () => {
   using bench = new Bench({ filters: [minDuration(5)] });
   for (let n = 0; n < 10; n++) {

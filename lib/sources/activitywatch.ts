@@ -263,7 +263,10 @@ export function activityWatchSource(options: ActivityWatchOptions = {}): Source 
   /** Tells whether a span holds no event, where the server can say so cheaply (aw-server-rust counts all). */
   async function isEmpty(bucket: Bucket, fromUs: number, toUs: number, signal: AbortSignal | undefined) {
     const path = `/buckets/${encodeURIComponent(bucket.id)}/events/count`;
-    const count = await get(`${path}?start=${toIsoMs(fromUs - MS_US)}&end=${toIsoMs(toUs + MS_US)}`, signal);
+    const count = await get(
+      `${path}?start=${toIsoMs(fromUs - LEAD_US)}&end=${toIsoMs(toUs + MS_US)}`,
+      signal,
+    );
     return count === 0;
   }
 

@@ -128,6 +128,13 @@ for (const dialect of DIALECTS) {
     assert.deepEqual(events.map(({ data }) => (data as { title: string }).title), ["stays", "new"]);
   });
 
+  Deno.test(`pages() leaps over no event that ends before it began (${dialect})`, async () => {
+    // Where a leap may begin: after windows of 6, 12, 24, 48 and 96 hours.
+    const aw = filled(dialect, [given(NOON_MS + 186 * HOUR_MS, -3)]);
+    const { events } = await readAll(connect(aw).source, NOON_MS, NOON_MS + 60 * DAY_MS);
+    assert.equal(events.length, 1);
+  });
+
   Deno.test(`pages() crosses years without an event in few requests (${dialect})`, async () => {
     const aw = filled(dialect, [given(NOON_MS, 10)]);
     const { source, requests } = connect(aw);

@@ -135,11 +135,16 @@ Deno.test("every file of lib imports from its own layer of lib/README.md and fro
 });
 
 Deno.test("every link in the documents to a file of the project leads somewhere", () => {
-  const links = [README, LIB_README, CHANGELOG].flatMap((
-    text,
-  ) => [...text.matchAll(/(?:\]\(|\bsrc(?:set)?=")(?!https?:)([^)#"]+)/g)]);
+  const documents = [["README.md", README], ["lib/README.md", LIB_README], [
+    "CHANGELOG.md",
+    CHANGELOG,
+  ]] as const;
+  const links = documents.flatMap(([file, text]) =>
+    [...text.matchAll(/(?:\]\(|\bsrc(?:set)?=")(?!https?:)([^)#"]+)/g)]
+      .map(([, path]) => new URL(path!, new URL(file, ROOT)))
+  );
   assert.ok(links.length > 0);
-  for (const [, path] of links) assert.ok(Deno.statSync(new URL(path!, ROOT)).isFile, path);
+  for (const link of links) assert.ok(Deno.statSync(link).isFile, link.pathname);
 });
 
 Deno.test("the changelog has an entry for the program's version", () => {

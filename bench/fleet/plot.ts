@@ -48,7 +48,7 @@ function draw({ title, lines, level, shade }: Panel): string {
       `<rect class="shade" x="${x(shade.from)}" y="${TOP}" width="${
         round(x(shade.until) - x(shade.from))
       }" height="${HEIGHT - TOP - BOTTOM}"/>`,
-      `<text x="${x(shade.from) + 4}" y="${TOP + 12}">${escaped(shade.name)}</text>`,
+      `<text x="${x(shade.from) + 4}" y="${TOP + 26}">${escaped(shade.name)}</text>`,
     );
   }
   for (const share of [0, 0.5, 1]) {

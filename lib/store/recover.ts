@@ -229,8 +229,10 @@ function salvage(damaged: Database, db: Database, heritage: Inheritance | undefi
     names.set(id, { id: name, type, created, hostname: "" });
   }
   let taken = 0;
-  let lastSeq = 0;
-  for (const table of ["outbox", "dead_letter"] as const) {
+  let lastSeq = attempt(() => damaged.get<{ seq: number }>(LAST_SEQ)?.seq) ?? 0;
+  if (!Number.isSafeInteger(lastSeq) || lastSeq > MAX_SEQ) lastSeq = 0;
+  // Dead letters keep their place in the queue, to which their seals are bound; the waiting events come after them.
+  for (const table of ["dead_letter", "outbox"] as const) {
     for (const row of readable(damaged, table)) {
       const bucket = names.get(row.bucket_id);
       const opened = bucket && isSound(row) ? attempt(() => openRow(row, heritage)) : undefined;
@@ -264,11 +266,15 @@ function salvage(damaged: Database, db: Database, heritage: Inheritance | undefi
       lastSeq = Math.max(lastSeq, row.seq);
       taken++;
     }
+    // A place in the queue is never used again, also not one of the lost cache.
+    if (table === "dead_letter") db.run(GO_ON_AFTER, lastSeq);
   }
-  // A place in the queue is never used again, also not one of the lost cache.
-  if (lastSeq > 0) db.run("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'outbox'", lastSeq);
   return taken;
 }
+
+const LAST_SEQ = "SELECT seq FROM sqlite_sequence WHERE name = 'outbox'";
+/** In a new cache nothing was ever queued, so that there is no such row yet. */
+const GO_ON_AFTER = "INSERT INTO sqlite_sequence (name, seq) VALUES ('outbox', ?)";
 
 /** Far beyond any place in a queue: one such would leave no place for those that come after. */
 const MAX_SEQ = 2 ** 48;

@@ -153,6 +153,30 @@ Deno.test("openCache() saves the waiting events and dead letters that can still 
     assert.ok(peekOutbox(db, lastSeq, 1, 100)[0]!.seq > lastSeq, "no place in the queue is used again");
   }));
 
+Deno.test("openCache() gives no waiting event the place of a dead letter that it saved, and none that was used", () =>
+  inFolder((path) => {
+    makeCache(path, 5);
+    {
+      using db = openDatabase(path);
+      const entries = peekOutbox(db, -1, 5, 1e6);
+      const bad = [entries[0]!, entries[1]!].map(({ seq }) => ({ seq, status: 422, reason: "bad" }));
+      moveToDeadLetters(db, bad, 9);
+      removeFromOutbox(db, [entries[4]!]);
+    }
+    overwrite(path, (bytes) => {
+      // A byte of a waiting event.
+      const at = new TextDecoder("latin1").decode(bytes).indexOf('"n":2,');
+      bytes[at + 4] = "3".charCodeAt(0);
+    });
+    const { db, loss } = openCache(path, { now: () => NOW_MS, damage: new StoreError("Damaged") });
+    using _ = db;
+    assert.equal(loss!.salvaged, 3);
+    const [waiting] = peekOutbox(db, -1, 5, 1e6);
+    assert.ok(waiting!.seq > 5, "the last place that was used is not used again");
+    moveToDeadLetters(db, [{ seq: waiting!.seq, status: 422, reason: "bad" }], 9);
+    assert.equal(deadLetterCount(db), 3, "no dead letter took the place of another");
+  }));
+
 Deno.test("peekOutbox() gives out no event of which a byte was changed on the disk, and openCache() drops it", () =>
   inFolder((path) => {
     makeCache(path, 5, (n) => `{"title":"original ${n}"}`);

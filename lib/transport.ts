@@ -53,6 +53,15 @@ export function createTransport(server: URL, options: TransportOptions = {}): Tr
         },
       );
     }
+    if (ca === undefined && cert === undefined) {
+      throw new SettingError(
+        `Cannot make connections: ${error instanceof Error ? error.message : error}`,
+        {
+          cause: error,
+          hint: "Install the system's certificates (ca-certificates), or leave DENO_TLS_CA_STORE unset",
+        },
+      );
+    }
     throw new SettingError(
       `Cannot use SERVER_CA_FILE, SERVER_CLIENT_CERT_FILE or SERVER_CLIENT_KEY_FILE: ${
         error instanceof Error ? error.message : error

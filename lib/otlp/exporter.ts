@@ -4,6 +4,7 @@ import { createRepeatGate } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
 import type { Observer } from "../observer.ts";
 import { encodeMetrics, encodeSpans, type Span } from "./encode.ts";
+import { createTransport, type Transport } from "../transport.ts";
 import type { OtlpSettings, OtlpTarget } from "./settings.ts";
 
 /** How long spans are gathered before they are sent, in milliseconds. */
@@ -36,7 +37,7 @@ export interface Otlp extends AsyncDisposable {
  * Disposing of it sends what is left, for two seconds at most. A collector that is away hurts nobody: that is logged.
  */
 export function openOtlp(options: OtlpOptions): Otlp {
-  const { settings, metrics, version, deviceId, now = Date.now, fetch: request = fetch } = options;
+  const { settings, metrics, version, deviceId, now = Date.now } = options;
   const resource = {
     "service.name": "lifelog-agent",
     "service.version": version,
@@ -46,15 +47,24 @@ export function openOtlp(options: OtlpOptions): Otlp {
   const startMs = now();
   const repeats = createRepeatGate({ now });
   const stop = new AbortController();
+  const transports = new Map<OtlpTarget, Transport>();
   let spans: Span[] = [];
   let gathering: ReturnType<typeof setTimeout> | undefined;
   /** The drain under way, to which its requests belong. */
   let drain: { traceId: string; spanId: string } | undefined;
 
+  /** Made at the first export, and not by way of a proxy where the collector is on this device. */
+  function requestTo(target: OtlpTarget): typeof fetch {
+    if (options.fetch !== undefined) return options.fetch;
+    const made = transports.get(target) ?? createTransport(target.url);
+    transports.set(target, made);
+    return made;
+  }
+
   async function send(target: OtlpTarget, body: string): Promise<boolean> {
     let fault: string | undefined;
     try {
-      const response = await request(target.url, {
+      const response = await requestTo(target)(target.url, {
         method: "POST",
         redirect: "manual",
         headers: { ...target.headers, "content-type": "application/json" },
@@ -162,6 +172,7 @@ export function openOtlp(options: OtlpOptions): Otlp {
       clearTimeout(grace);
       clearTimeout(gathering);
       stop.abort();
+      for (const transport of transports.values()) transport[Symbol.dispose]();
     },
   };
 }

@@ -368,6 +368,8 @@ export function createCollector(options: CollectorOptions): Collector {
           // What stands after the page may show that its last event is final. It must be known before the page is
           // read: an event may grow until its successor comes.
           await lookAhead(bucket, range, signal);
+          // The page is judged anew.
+          delete range.confirmInMs;
           fromUs = page.fromUs;
           continue reread;
         }

@@ -29,7 +29,7 @@ const LEAD_US = HOUR_US;
 const LONG_WINDOW_US = 15 * MINUTE_US;
 const MIN_LEAP_US = 4 * MAX_WINDOW_US;
 /** Past this many rows, or this long an answer, the next window is half as long; well below them, twice. */
-const MANY_ROWS = 2000;
+const MANY_ROWS = 1000;
 const SLOW_ANSWER_MS = 1000;
 /** With no more rows than this an answer is not slow because of them: a shorter window would be as slow. */
 const FEW_ROWS = 200;

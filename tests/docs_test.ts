@@ -48,7 +48,7 @@ Deno.test("the README's table of settings is the program's", () => {
 });
 
 Deno.test("the README's table of exit codes is the program's", () => {
-  const table = README.slice(README.indexOf("### Exit codes"), README.indexOf("## Settings"));
+  const table = README.slice(README.indexOf("### Exit codes"), README.indexOf("## See that it works"));
   const source = read("lib/exit_codes.ts");
   const expected = Object.entries(ExitCode).map(([name, code]) => {
     const comment = new RegExp(`/\\*\\* (.+?) \\*/\\s+${name}:`).exec(source)?.[1];
@@ -152,7 +152,7 @@ Deno.test("the changelog has an entry for the program's version", () => {
 });
 
 Deno.test("the README's privacy rules can be read, and its table names every preset", () => {
-  const section = README.slice(README.indexOf("## Privacy"), README.indexOf("## What plays which part"));
+  const section = README.slice(README.indexOf("### Rules"), README.indexOf("### Encryption"));
   const rules = parseToml(/```toml\n([\s\S]*?)```/.exec(section)![1]!) as { privacy: { rules: unknown } };
   assert.ok(readRules(rules.privacy.rules, "README.md").rules.length >= 2);
   assert.deepEqual(rows(section).map(([name]) => name), PRESET_NAMES.map((name) => `\`${name}\``));

@@ -2,17 +2,17 @@ import { digestOf, encodeEvent } from "./encode.ts";
 import type { ActivityEvent, Bucket, Filter, Page, Source, Surroundings } from "./event.ts";
 import { judgeWaiting } from "./judgement.ts";
 import { createPatience } from "./patience.ts";
-import { newestPassed, settledCount } from "./settle.ts";
 import {
-  type BucketRow,
-  cover,
-  coverage,
-  ensureBucket,
-  gaps,
-  type Interval,
-  notePass,
-  setReread,
-} from "./store/cursors.ts";
+  activeInterval,
+  coveredBy,
+  endUsOf,
+  finalEndUs,
+  MAX_EMPTY_US,
+  type Range,
+  rangeOf,
+} from "./range.ts";
+import { newestPassed, settledCount } from "./settle.ts";
+import { type BucketRow, cover, coverage, ensureBucket, gaps, notePass, setReread } from "./store/cursors.ts";
 import type { Database } from "./store/database.ts";
 import {
   addVersion,
@@ -44,15 +44,8 @@ const REREAD_EVERY_MS = 6 * 3_600_000;
 /** How long versions are remembered: longer than the recent past, so that nothing in it is taken for new. */
 const LEDGER_US = 8 * DAY_US;
 const LEDGER_KEEP = 20_000;
-/**
- * An empty stretch longer than this stays uncovered: when a clock jumped ahead and back, real events will come
- * to stand in it.
- */
-const MAX_EMPTY_US = REREAD_US;
 /** How far past now each poll reads. */
 const AHEAD_US = HOUR_US;
-/** Where the clock stands before all that was ever collected, how far back from it collection begins. */
-const CLOCK_MARGIN_US = HOUR_US;
 /** Past this distance one cheap look tells whether there is anything new before the way there is read. */
 const PROBE_US = DAY_US;
 
@@ -500,87 +493,6 @@ interface Entry {
   readonly event: ActivityEvent;
   readonly version: TaggedVersion;
   readonly key: string;
-}
-
-/** A stretch to read, and how far it has got. */
-interface Range extends Interval {
-  /** Empty stretches stay uncovered when nothing follows them: events may still come to stand there. */
-  readonly sparse: boolean;
-  /** Reaches to now and past it. */
-  readonly isTail: boolean;
-  /** Up to here events were read at an earlier pass: what is new there came late. */
-  readonly coveredUs: number;
-  /** When events were first seen as they are: at the passes before, and at this one. */
-  readonly sightings: { readonly before: ReadonlyMap<string, number>; readonly now: Map<string, number> };
-  /** Starts that were seen when they lay in the future. */
-  readonly ahead: Set<number>;
-  /** Where the final events so far end. */
-  cursorUs: number;
-  /** The newest start of the bucket that is known from elsewhere and has passed. */
-  newestUs: number;
-  isLookedAhead?: boolean;
-  /** The newest of the bucket has a time in the future, and hides what is the newest of the past. */
-  isHidden?: boolean;
-  /** An event came late and is not final yet. */
-  hasOpenLate?: boolean;
-  /** In how many milliseconds events that look final can be taken. */
-  confirmInMs?: number;
-  /** The newest event that was read, final or not. */
-  newest?: ActivityEvent;
-}
-
-function endUsOf({ startUs, durationSeconds }: ActivityEvent): number {
-  return Math.round(startUs + Math.max(0, durationSeconds) * SECOND_US);
-}
-
-function rangeOf(
-  bucket: Bucket,
-  { fromUs, toUs }: Interval,
-  rest: Pick<Range, "sparse" | "cursorUs" | "sightings" | "ahead"> & Partial<Range>,
-): Range {
-  const { firstEventUs = -Infinity } = bucket;
-  return {
-    isTail: false,
-    coveredUs: -Infinity,
-    newestUs: -Infinity,
-    ...rest,
-    fromUs: Math.max(fromUs, firstEventUs - DAY_US),
-    toUs,
-  };
-}
-
-/**
- * The interval that collection goes on from: the latest that the clock has passed. A clock that stands before all
- * of them begins one of its own.
- */
-function activeInterval(known: readonly Interval[], collectFromUs: number, nowUs: number): Interval {
-  if (known.length === 0) {
-    const fromUs = Math.min(collectFromUs, nowUs - CLOCK_MARGIN_US);
-    return { fromUs, toUs: fromUs };
-  }
-  const passed = known.findLast((interval) => interval.fromUs <= nowUs);
-  return passed ?? { fromUs: nowUs - CLOCK_MARGIN_US, toUs: nowUs - CLOCK_MARGIN_US };
-}
-
-/** Where the final events of a page end: before the first that may still grow. */
-function finalEndUs(page: Page, count: number): number {
-  return page.events[count]?.startUs ?? page.toUs;
-}
-
-/**
- * What a committed page adds to the coverage. In a sparse range it goes no further than just past the last final
- * event, for a cursor is never moved to where nothing stands yet.
- */
-function coveredBy(page: Page, count: number, range: Range): Interval | undefined {
-  if (!range.sparse) {
-    const toUs = finalEndUs(page, count);
-    return toUs > page.fromUs ? { fromUs: page.fromUs, toUs } : undefined;
-  }
-  const first = page.events[0];
-  const last = page.events[count - 1];
-  if (first === undefined || last === undefined || last.startUs < range.cursorUs) return undefined;
-  const fromUs = first.startUs - range.cursorUs > MAX_EMPTY_US ? first.startUs : range.cursorUs;
-  return { fromUs, toUs: last.startUs + 1 };
 }
 
 function versionOf(event: ActivityEvent): Version {

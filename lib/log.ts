@@ -91,8 +91,13 @@ interface Line {
 }
 
 const wholeLine = ({ timestamp, level, category, message }: Line) =>
-  `${timestamp} ${level} ${category}: ${message}`;
-const journalLine = ({ category, message }: Line) => `${category}: ${message}`;
+  `${timestamp} ${level} ${category}: ${singular(message)}`;
+const journalLine = ({ category, message }: Line) => `${category}: ${singular(message)}`;
+
+/** Puts a noun after a lone 1 in the singular: messages are written for many, with their numbers as fields. */
+function singular(message: string): string {
+  return message.replace(/(?<![\d.,])1 (event|request|bucket|file)s\b/g, "1 $1");
+}
 
 /** The levels of syslog(3), which the journal goes by. */
 const PRIORITIES: Record<LogLevel, number> = {

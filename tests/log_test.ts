@@ -41,6 +41,24 @@ Deno.test("elsewhere a line has its time and level, and colours on a terminal al
   assert.ok(!(await logged({ isTerminal: true, noColor: true })).join("").includes("\x1b"));
 });
 
+Deno.test("a lone event is in the singular, on a terminal too, and its number a number for programs", async () => {
+  for (const options of [{}, { isTerminal: true }, { journal: true }, { format: "json" as const }]) {
+    const lines: string[] = [];
+    {
+      await using _logging = await configureLogging({ write: (text) => void lines.push(text), ...options });
+      const values = { one: 1, many: 21, requests: 1 };
+      getLogger(["lifelog-agent", "agent"]).info(
+        "{one} events, {many} events in {requests} requests",
+        values,
+      );
+    }
+    // deno-lint-ignore no-control-regex
+    const text = lines.join("").replaceAll(/\x1b\[[\d;]*m/g, "");
+    if (options.format === "json") assert.match(text, /"one":1/);
+    else assert.match(text, /1 event, 21 events in 1 request\n/);
+  }
+});
+
 Deno.test("isJournal() believes the variable only where the standard error is that stream", () => {
   const stat = () => ({ dev: 9, ino: 1234 }) as Deno.FileInfo;
   const env = (value?: string) => (name: string) => name === "JOURNAL_STREAM" ? value : undefined;

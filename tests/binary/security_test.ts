@@ -242,7 +242,7 @@ Deno.test({
     try {
       const cache = around.env.LOCAL_CACHE_DB_PATH!;
       const lines = child.stderr.pipeThrough(new TextDecoderStream()).getReader();
-      for (let text = ""; !/Collected 1 events/.test(text);) {
+      for (let text = ""; !/Collected 1 event /.test(text);) {
         const { done, value } = await lines.read();
         assert.ok(!done, text);
         text += value;

@@ -1,29 +1,7 @@
 import assert from "node:assert/strict";
-import { fileURLToPath } from "node:url";
+import { inHome, run } from "./compiled.ts";
 
-const BINARY = fileURLToPath(new URL("../../dist/lifelog-agent", import.meta.url));
 const TOKEN = "canary-token";
-
-/** Runs the program with nothing in its environment but what is given, in a home of its own. */
-async function run(home: string, args: string[], env: Record<string, string> = {}) {
-  const { code, stdout, stderr } = await new Deno.Command(BINARY, {
-    args,
-    clearEnv: true,
-    env: { HOME: home, AW_SETTLE_SECONDS: "0", ...env },
-    stdin: "null",
-  }).output();
-  const decoder = new TextDecoder();
-  return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
-}
-
-async function inHome(act: (home: string) => Promise<void>): Promise<void> {
-  const home = await Deno.makeTempDir({ prefix: "lifelog-operate-" });
-  try {
-    await act(home);
-  } finally {
-    await Deno.remove(home, { recursive: true });
-  }
-}
 
 Deno.test("the compiled program is looked at, set up and mended with the permissions that it has", () =>
   inHome(async (home) => {

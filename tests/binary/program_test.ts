@@ -1,32 +1,10 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { takeLock } from "../../lib/lock.ts";
+import { inHome, run } from "./compiled.ts";
 
-const BINARY = fileURLToPath(new URL("../../dist/lifelog-agent", import.meta.url));
 const TITLE = "canary-title";
 const TOKEN = "canary-token";
-
-/** Runs the program with nothing in its environment but what is given, in a home of its own. */
-async function run(home: string, args: string[], env: Record<string, string> = {}) {
-  const { code, stdout, stderr } = await new Deno.Command(BINARY, {
-    args,
-    clearEnv: true,
-    env: { HOME: home, AW_SETTLE_SECONDS: "0", ...env },
-    stdin: "null",
-  }).output();
-  const decoder = new TextDecoder();
-  return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
-}
-
-async function inHome(act: (home: string) => Promise<void>): Promise<void> {
-  const home = await Deno.makeTempDir({ prefix: "lifelog-binary-" });
-  try {
-    await act(home);
-  } finally {
-    await Deno.remove(home, { recursive: true });
-  }
-}
 
 Deno.test("--version tells the versions of agent, Deno and SQLite", () =>
   inHome(async (home) => {

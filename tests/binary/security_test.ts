@@ -4,8 +4,8 @@ import { fileURLToPath } from "node:url";
 import { keptRuntime, type Target } from "../../install/denort.ts";
 import { type Known, permissionsFor } from "../../install/build.ts";
 import { makeCertificates } from "../transport/certificates.ts";
+import { BINARY, inHome, run as runCompiled } from "./compiled.ts";
 
-const BINARY = fileURLToPath(new URL("../../dist/lifelog-agent", import.meta.url));
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const TITLE = "canary-title";
 const URL_CANARY = "https://canary-url.example/secret";
@@ -15,25 +15,10 @@ const CACHE_KEY = "ca9a4e".repeat(11).slice(0, 64);
 const CANARIES = [TITLE, "canary-url", TOKEN, API_KEY, CACHE_KEY];
 const decoder = new TextDecoder();
 
-async function inHome(act: (home: string) => Promise<void>): Promise<void> {
-  const home = await Deno.makeTempDir({ prefix: "lifelog-security-" });
-  try {
-    await act(home);
-  } finally {
-    await Deno.remove(home, { recursive: true });
-  }
-}
-
-/** Runs the program with nothing in its environment but what is given. */
+/** Runs the program and gives all that it printed. */
 async function run(home: string, args: string[], env: Record<string, string> = {}, command = BINARY) {
-  const { code, stdout, stderr } = await new Deno.Command(command, {
-    args,
-    cwd: home,
-    clearEnv: true,
-    env: { HOME: home, AW_SETTLE_SECONDS: "0", ...env },
-    stdin: "null",
-  }).output();
-  return { code, text: decoder.decode(stdout) + decoder.decode(stderr) };
+  const { code, stdout, stderr } = await runCompiled(home, args, env, command);
+  return { code, text: stdout + stderr };
 }
 
 /** Compiles the probe with the agent's permissions, and gives what it could do. */

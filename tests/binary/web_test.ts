@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { BINARY } from "./compiled.ts";
 
-const BINARY = fileURLToPath(new URL("../../dist/lifelog-agent", import.meta.url));
 const TITLE = "canary-title";
 const TOKEN = "canary-token";
 

@@ -72,6 +72,8 @@ for (const { name, instead, cut, says } of CASES) {
     const said = complaints(failed);
     assert.ok(said.some((line) => says.test(line)), said.join("\n"));
     assert.ok(!failed.stderr.includes("Title "), "no title in the log");
+    const found = await world.status();
+    assert.ok(found.some((finding) => says.test(finding)), found.join("\n"));
     world.activityWatch.instead = () => undefined;
     world.activityWatch.cut = () => undefined;
     assert.equal((await world.once()).code, 0);

@@ -111,6 +111,8 @@ for (const { name, fault, cut, asked, says, stores = false } of CASES) {
     assert.ok(said.some((line) => says.test(line)), said.join("\n"));
     assert.ok(!failed.stderr.includes("Title "), "no title in the log");
     assert.ok(!failed.stderr.includes(TOKEN), "no token in the log");
+    const found = await world.status();
+    assert.ok(found.some((finding) => says.test(finding)), found.join("\n"));
     const requests = world.receiver.requests.length;
     assert.ok(requests <= asked, `${requests} requests`);
     assert.deepEqual([world.waiting(), world.dead()], [EVENTS, 0], "all is kept");
@@ -123,8 +125,9 @@ for (const { name, fault, cut, asked, says, stores = false } of CASES) {
     assert.equal(well.code, 0, well.stderr);
     world.assertExact();
     assert.equal(world.waiting(), 0);
+    assert.deepEqual(await world.status(), []);
     if (!stores) assert.equal(world.receiver.resent, 0);
-    tell(name, { kept: "all", asked: requests, afterwards: "exact", "the log says": said.at(-1)! });
+    tell(name, { kept: "all", asked: requests, afterwards: "exact", "log and status say": said.at(-1)! });
   });
 }
 
@@ -135,6 +138,7 @@ Deno.test("the server fails: connection refused", async () => {
   assert.equal(failed.code, 1);
   const said = complaints(failed);
   assert.ok(said.some((line) => /the connection was refused/.test(line)), said.join("\n"));
+  assert.match((await world.status()).join("\n"), /the connection was refused/);
   assert.equal(world.waiting(), EVENTS);
   world.receiver.start();
   assert.equal((await world.once()).code, 0);
@@ -143,7 +147,7 @@ Deno.test("the server fails: connection refused", async () => {
     kept: "all",
     asked: 0,
     afterwards: "exact",
-    "the log says": said.at(-1)!,
+    "log and status say": said.at(-1)!,
   });
 });
 
@@ -153,9 +157,10 @@ Deno.test("the server fails: its name cannot be resolved", async () => {
   assert.equal(failed.code, 1);
   const said = complaints(failed);
   assert.ok(said.some((line) => /its name cannot be resolved/.test(line)), said.join("\n"));
+  assert.match((await world.status()).join("\n"), /its name cannot be resolved/);
   assert.equal((await world.once()).code, 0);
   world.assertExact();
-  tell("DNS failure", { kept: "all", asked: 0, afterwards: "exact", "the log says": said.at(-1)! });
+  tell("DNS failure", { kept: "all", asked: 0, afterwards: "exact", "log and status say": said.at(-1)! });
 });
 
 Deno.test("the server fails: it speaks no TLS", async () => {
@@ -166,10 +171,11 @@ Deno.test("the server fails: it speaks no TLS", async () => {
   assert.equal(failed.code, 1);
   const said = complaints(failed);
   assert.ok(said.some((line) => /no secure connection/.test(line)), said.join("\n"));
+  assert.match((await world.status()).join("\n"), /no secure connection/);
   assert.equal(world.receiver.tokens.size, 0);
   assert.equal((await world.once()).code, 0);
   world.assertExact();
-  tell("TLS failure", { kept: "all", asked: 0, afterwards: "exact", "the log says": said.at(-1)! });
+  tell("TLS failure", { kept: "all", asked: 0, afterwards: "exact", "log and status say": said.at(-1)! });
 });
 
 Deno.test("the server fails: nobody vouches for its certificate, or it is of another name", async (t) => {
@@ -185,13 +191,14 @@ Deno.test("the server fails: nobody vouches for its certificate, or it is of ano
       assert.equal(failed.code, 1);
       const said = complaints(failed);
       assert.ok(said.some((line) => /certificate/.test(line)), said.join("\n"));
+      assert.match((await world.status()).join("\n"), /certificate/);
       assert.equal(world.receiver.tokens.size, 0, "no token to a server that cannot prove who it is");
       assert.equal(world.waiting(), EVENTS);
       tell(`wrong certificate (${name})`, {
         kept: "all",
         asked: 0,
         afterwards: "kept",
-        "the log says": said.at(-1)!,
+        "log and status say": said.at(-1)!,
       });
     });
   }
@@ -259,7 +266,7 @@ for (const code of [301, 302, 303, 307, 308]) {
       kept: "all",
       asked: 1,
       afterwards: "exact",
-      "the log says": said.at(-1)!,
+      "log and status say": said.at(-1)!,
     });
   });
 }
@@ -291,7 +298,7 @@ Deno.test("the server asks to wait, in seconds and by a date of its own clock, a
     kept: "all",
     asked: 3,
     afterwards: "exact",
-    "the log says": complaints(run).at(-1)!,
+    "log and status say": complaints(run).at(-1)!,
   });
 });
 
@@ -319,6 +326,6 @@ Deno.test("the server hangs, and collection goes on meanwhile", async () => {
     kept: "all",
     asked: 1,
     afterwards: "exact",
-    "the log says": "collection goes on while the request hangs",
+    "log and status say": "collection goes on while the request hangs",
   });
 });

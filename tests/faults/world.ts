@@ -104,6 +104,14 @@ export class World implements AsyncDisposable {
     return this.agent.once(args, settings);
   }
 
+  /** What `status` finds wrong, with what to do about it; its exit code says the same. */
+  async status(): Promise<string[]> {
+    const { code, stdout } = await this.agent.command(["status", "--json"]);
+    const { findings } = JSON.parse(stdout).verdict as { findings: { message: string; hint: string }[] };
+    assert.equal(code > 0, findings.length > 0, stdout);
+    return findings.map(({ message, hint }) => `${message}. ${hint}`);
+  }
+
   /** Asks a copy of the cache a question: looking into a file with a log would change what the next start finds. */
   ask<T>(sql: string): T {
     const copy = Deno.makeTempDirSync({ prefix: "lifelog-faults-" });

@@ -335,7 +335,13 @@ export class Database implements Disposable {
     this.eraseDeleted();
     // Pages that were freed before are given back first, so that none of them comes to use as it is.
     this.shrink(0);
-    this.transaction(() => tables.forEach((table) => this.#rewrite(table)));
+    // What is sorted for an index of millions of rows does not fit in memory.
+    this.#db.exec("PRAGMA temp_store = DEFAULT");
+    try {
+      this.transaction(() => tables.forEach((table) => this.#rewrite(table)));
+    } finally {
+      this.#db.exec("PRAGMA temp_store = MEMORY");
+    }
     this.shrink(0);
     return this.get<{ busy: number }>("PRAGMA wal_checkpoint(TRUNCATE)")?.busy === 0;
   }
@@ -437,6 +443,9 @@ export function openDatabase(path: string, options: OpenDatabaseOptions = {}): D
     db.exec("PRAGMA recursive_triggers = ON");
     db.exec("PRAGMA journal_size_limit = 4194304");
     migrate(db, migrations);
+    // A statement that changes hundreds of rows keeps the pages as they were until it is through: without this in a file
+    // of its own, made, written with events and deleted in the folder for temporary files for each batch.
+    db.exec("PRAGMA temp_store = MEMORY");
     const encrypted =
       db.prepare("SELECT 1 FROM meta WHERE name = 'encryption' AND value <> 'off'").get() !== undefined;
     return new Database(db, path, encrypted ? LOCKED : PLAIN);

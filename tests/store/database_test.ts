@@ -81,6 +81,16 @@ Deno.test("a cache of a newer agent is refused, with what to do, and left alone"
   });
 });
 
+Deno.test("what a statement may have to undo is kept in memory and in no file beside the cache, also after a scrub", async () => {
+  await withFolder((path) => {
+    using db = openDatabase(path);
+    const isInMemory = () => db.get<{ temp_store: number }>("PRAGMA temp_store")?.temp_store === 2;
+    assert.ok(isInMemory());
+    db.scrub(["outbox"]);
+    assert.ok(isInMemory());
+  });
+});
+
 Deno.test("a file that cannot be opened is an error that names it and says what to check", () => {
   assert.throws(() => openDatabase("/nowhere/at/all/cache.sqlite"), (error: Error & { hint: string }) => {
     assert.equal(error.name, "StoreError");

@@ -268,8 +268,10 @@ export class Database implements Disposable {
     const tuple = `(${rows[0]?.map(() => "?").join(", ")})`;
     const many = `${insert} ${Array<string>(ROWS_AT_ONCE).fill(tuple).join(", ")}`;
     let at = 0;
-    for (; at + ROWS_AT_ONCE <= rows.length; at += ROWS_AT_ONCE) {
-      this.run(many, ...rows.slice(at, at + ROWS_AT_ONCE).flat());
+    while (at + ROWS_AT_ONCE <= rows.length) {
+      const values: SqlValue[] = [];
+      for (const end = at + ROWS_AT_ONCE; at < end; at++) values.push(...rows[at]!);
+      this.run(many, ...values);
     }
     for (const row of rows.slice(at)) this.run(`${insert} ${tuple}`, ...row);
   }

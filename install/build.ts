@@ -78,7 +78,7 @@ const V8_FLAGS = ["--max-semi-space-size=2", "--heap-growing-percent=20"];
 async function compile(
   target: Target,
   output: string,
-  permissions: readonly string[],
+  flags: readonly string[],
   denort: string | undefined,
 ): Promise<boolean> {
   const { code } = await new Deno.Command(Deno.execPath(), {
@@ -88,7 +88,7 @@ async function compile(
       `--v8-flags=${V8_FLAGS.join(",")}`,
       "--quiet",
       "--lock=deno.lock",
-      ...permissions,
+      ...flags,
       "--target",
       target,
       "--output",
@@ -122,16 +122,16 @@ async function cacheFolders(): Promise<{ denoDir: string; npmCache: string }> {
   return { denoDir: info.denoDir, npmCache: info.npmCache };
 }
 
-/** Compiles the program for one target. */
-async function build(target: Target, output: string, permissions: readonly string[]): Promise<void> {
+/** Compiles the program for one target; `flags` are its permissions and what is left out of it. */
+async function build(target: Target, output: string, flags: readonly string[]): Promise<void> {
   await Deno.mkdir(dirname(output), { recursive: true });
   const named = Deno.env.get("DENORT_BIN");
   const folders = await cacheFolders();
   const kept = await Deno.stat(keptRuntime(folders.denoDir, target)).then(() => true, () => false);
   const done = named !== undefined
-    ? await compile(target, output, permissions, named)
-    : (!kept && await compile(target, output, permissions, undefined)) ||
-      await compile(target, output, permissions, await runtimeFromNpm({ target, ...folders, fetchPackage }));
+    ? await compile(target, output, flags, named)
+    : (!kept && await compile(target, output, flags, undefined)) ||
+      await compile(target, output, flags, await runtimeFromNpm({ target, ...folders, fetchPackage }));
   if (!done) throw new Error(`Cannot compile for ${target}`);
   const { format, cpu, embedded } = cutProgram(await Deno.readFile(output));
   const { size } = await Deno.stat(output);
@@ -147,13 +147,17 @@ function programName(target: Target): string {
   return target.includes("windows") ? "lifelog-agent.exe" : "lifelog-agent";
 }
 
-/** Fetches the packages and lays out the sources. */
-async function prepare(): Promise<void> {
+/**
+ * Fetches the packages and lays out the sources.
+ * @returns the flags that leave out what no program runs
+ */
+async function prepare(): Promise<string[]> {
   const args = ["cache", "--quiet", "--lock=deno.lock", "main.ts"];
   const { success } = await new Deno.Command(Deno.execPath(), { args, stdin: "null" }).output();
   if (!success) throw new Error("Cannot fetch the packages");
   const { npmCache } = await cacheFolders();
-  await stage({ root: ".", folder: STAGED, npmCache, timeSeconds: await timeSeconds() });
+  const ballast = await stage({ root: ".", folder: STAGED, npmCache, timeSeconds: await timeSeconds() });
+  return ballast.map((path) => `--exclude=${path}`);
 }
 
 /** The time of the last commit, which makes programs and archives the same wherever they are built. */
@@ -227,11 +231,11 @@ async function main(args: readonly string[]): Promise<void> {
   if (targets.length === 0) throw new TypeError(`Cannot build for "${values.target}"`);
   if (values.all) await Deno.remove("dist/release", { recursive: true }).catch(() => {});
   const release = values.all || values.pack ? await releaseOptions() : undefined;
-  if (!values.finish) await prepare();
+  const leftOut = values.finish ? [] : await prepare();
   for (const target of values.finish ? [] : targets) {
     const folder = values.all ? `dist/${PLATFORMS[target]}` : "dist";
     const output = `${folder}/${programName(target)}`;
-    await build(target, output, permissionsFor(values));
+    await build(target, output, [...permissionsFor(values), ...leftOut]);
     if (release !== undefined) pack(target, await Deno.readFile(output), release);
   }
   if (values.all || values.finish) {

@@ -4,6 +4,7 @@
  */
 
 import { join } from "node:path";
+import { ballastOf } from "./ballast.ts";
 import { programLock } from "./program_lock.ts";
 
 /** What the program is compiled from. */
@@ -21,22 +22,35 @@ export interface StageOptions {
   readonly timeSeconds: number;
 }
 
-/** Copies the sources, and gives them and the packages in Deno's cache one time. */
-export async function stage(options: StageOptions): Promise<void> {
+/**
+ * Copies the sources, and gives them and the packages in Deno's cache one time.
+ * @returns what of the packages need not be compiled into the program
+ */
+export async function stage(options: StageOptions): Promise<string[]> {
   const { root, folder, npmCache, timeSeconds } = options;
   await Deno.remove(folder, { recursive: true }).catch(() => {});
   await Deno.mkdir(folder, { recursive: true });
   for (const source of SOURCES) await copy(join(root, source), join(folder, source));
   await dropTestPackages(folder);
   await setTimes(folder, timeSeconds);
-  const lock = JSON.parse(await Deno.readTextFile(join(root, "deno.lock")));
+  const lock = JSON.parse(await Deno.readTextFile(join(folder, "deno.lock")));
+  const ballast: string[] = [];
   for (const specifier of Object.keys(lock.npm ?? {})) {
     const [, name, version] = /^(@?[^@]+)@([^_]+)/.exec(specifier) ?? [];
     if (name === undefined || version === undefined) continue;
     for await (const registry of Deno.readDir(npmCache)) {
-      await setTimes(join(npmCache, registry.name, name, version), timeSeconds);
+      const path = join(npmCache, registry.name, name, version);
+      if (!await isThere(path)) continue;
+      await setTimes(path, timeSeconds);
+      ballast.push(...await ballastOf(path));
     }
   }
+  return ballast;
+}
+
+/** Of several registries only one has a package. */
+function isThere(path: string): Promise<boolean> {
+  return Deno.stat(path).then(() => true, () => false);
 }
 
 /** Leaves the packages out that only tests import. */
@@ -68,14 +82,9 @@ async function copy(from: string, to: string): Promise<void> {
 }
 
 async function setTimes(path: string, timeSeconds: number): Promise<void> {
-  try {
-    for await (const { name, isDirectory } of Deno.readDir(path)) {
-      const inner = join(path, name);
-      if (isDirectory) await setTimes(inner, timeSeconds);
-      else await Deno.utime(inner, timeSeconds, timeSeconds);
-    }
-  } catch (error) {
-    // Of several registries only one has a package.
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  for await (const { name, isDirectory } of Deno.readDir(path)) {
+    const inner = join(path, name);
+    if (isDirectory) await setTimes(inner, timeSeconds);
+    else await Deno.utime(inner, timeSeconds, timeSeconds);
   }
 }

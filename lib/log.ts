@@ -1,4 +1,3 @@
-import { getRotatingFileSink } from "@logtape/file";
 import {
   configure,
   dispose,
@@ -70,7 +69,7 @@ export async function configureLogging(options: LogOptions = {}): Promise<AsyncD
       write(colored(record));
     },
   };
-  if (file !== undefined) sinks.file = openFile(file, plain);
+  if (file !== undefined) sinks.file = await openFile(file, plain);
   await configure({
     reset: true,
     sinks,
@@ -138,7 +137,8 @@ function textFormatter(make: typeof getTextFormatter, line: (parts: Line) => str
   });
 }
 
-function openFile(path: string, formatter: (record: LogRecord) => string): Sink {
+async function openFile(path: string, formatter: (record: LogRecord) => string): Promise<Sink> {
+  const { getRotatingFileSink } = await import("@logtape/file");
   try {
     makePrivateFolder(dirname(path));
     checkPrivateFolder(dirname(path));

@@ -1,4 +1,3 @@
-import cliProgress from "cli-progress";
 import { formatNumber, formatSpan } from "./status/words.ts";
 
 /** How far a piece of work is. */
@@ -24,11 +23,17 @@ export interface Progress {
   end(): void;
 }
 
+/** A terminal, and what draws on it. */
+export interface Terminal {
+  readonly write: (text: string) => void;
+  readonly columns: () => number;
+  readonly library: BarLibrary;
+}
+
 /** What {@link createProgress} needs. */
 export interface ProgressOptions {
-  /** Writes to the terminal. Absent where there is none. */
-  readonly write?: ((text: string) => void) | undefined;
-  readonly columns?: () => number;
+  /** The terminal, where there is one. */
+  readonly terminal?: Terminal | undefined;
   /** Says a line, where there is no terminal. */
   readonly say?: (line: string) => void;
   /** A clock that only goes forward, in milliseconds. */
@@ -48,7 +53,7 @@ const BAR_COLUMNS = 20;
 const MIN_BAR_COLUMNS = 5;
 
 /** The part of `cli-progress` that is used: its bar, on a terminal of ours that knows of the log. */
-interface Library {
+export interface BarLibrary {
   readonly SingleBar: new (options: Record<string, unknown>) => Bar;
   readonly Format: { readonly BarFormat: (progress: number, options: Record<string, unknown>) => string };
 }
@@ -58,7 +63,11 @@ interface Bar {
   setTotal(total: number): void;
   stop(): void;
 }
-const { SingleBar, Format } = cliProgress as unknown as Library;
+
+/** Loads what draws the bar: most starts of the agent have no terminal, and no use for it. */
+export async function loadBarLibrary(): Promise<BarLibrary> {
+  return (await import("cli-progress")).default as unknown as BarLibrary;
+}
 
 /** How a bar looks. What it does to the cursor and to signals is left out: the log writes between. */
 const LOOK = {
@@ -80,7 +89,7 @@ interface Sample {
 
 /** Makes what shows progress. */
 export function createProgress(options: ProgressOptions = {}): Progress {
-  const { write, columns = () => 80, say, monotonicMs = () => performance.now() } = options;
+  const { terminal, say, monotonicMs = () => performance.now() } = options;
   let task: string | undefined;
   let samples: Sample[] = [];
   let beganMs = 0;
@@ -92,13 +101,13 @@ export function createProgress(options: ProgressOptions = {}): Progress {
 
   function draw(line: string): void {
     shown = true;
-    write?.(`\r\x1b[2K${line.slice(0, Math.max(20, columns() - 1))}`);
+    terminal?.write(`\r\x1b[2K${line.slice(0, Math.max(20, terminal.columns() - 1))}`);
   }
 
-  /** The library draws by its own clock; work that rests has no bar. */
-  const terminal = {
+  /** What the library draws on. It does so by its own clock; work that rests has no bar. */
+  const canvas = ({ columns }: Terminal) => ({
     isTTY: () => true,
-    getWidth: () => columns(),
+    getWidth: columns,
     write: (line: string) => monotonicMs() - lastMs > REST_MS ? queueMicrotask(end) : draw(line),
     ...Object.fromEntries(
       [
@@ -113,20 +122,21 @@ export function createProgress(options: ProgressOptions = {}): Progress {
       ]
         .map((name) => [name, () => {}]),
     ),
-  };
+  });
 
   /** The bar takes what room the words leave on the line, and goes where they leave too little. */
-  function format(
+  const format = ({ columns, library: { Format } }: Terminal) =>
+  (
     options: Record<string, unknown>,
     { progress }: { progress: number },
     { text }: { text: string },
-  ): string {
+  ): string => {
     const barsize = Math.min(BAR_COLUMNS, columns() - text.length);
     const bar = hasTotal && barsize >= MIN_BAR_COLUMNS
       ? ` ${Format.BarFormat(progress, { ...options, barsize })}`
       : "";
     return text.replace(" …", bar);
-  }
+  };
 
   function begin(step: Step, nowMs: number): void {
     end();
@@ -136,9 +146,9 @@ export function createProgress(options: ProgressOptions = {}): Progress {
   }
 
   function report(step: Step): void {
-    if (write === undefined && say === undefined) return;
+    if (terminal === undefined && say === undefined) return;
     const nowMs = monotonicMs();
-    if (step.task !== task || nowMs - lastMs > REST_MS && write !== undefined) begin(step, nowMs);
+    if (step.task !== task || nowMs - lastMs > REST_MS && terminal !== undefined) begin(step, nowMs);
     lastMs = nowMs;
     const { done, total, count = done } = step;
     const newest = samples.at(-1);
@@ -146,12 +156,16 @@ export function createProgress(options: ProgressOptions = {}): Progress {
       samples.push({ atMs: nowMs, done, count });
     }
     while (samples.length > 2 && nowMs - samples[1]!.atMs > WINDOW_MS) samples.shift();
-    if (write !== undefined) {
+    if (terminal !== undefined) {
       if (nowMs - beganMs < QUIET_MS) return;
       const text = describe(step, samples, nowMs);
       hasTotal = total !== undefined;
       if (bar === undefined) {
-        bar = new SingleBar({ ...LOOK, terminal, format });
+        bar = new terminal.library.SingleBar({
+          ...LOOK,
+          terminal: canvas(terminal),
+          format: format(terminal),
+        });
         bar.start(total ?? 0, done, { text });
       } else {
         bar.setTotal(total ?? 0);
@@ -166,7 +180,7 @@ export function createProgress(options: ProgressOptions = {}): Progress {
   function clear(): void {
     if (!shown) return;
     shown = false;
-    write?.("\r\x1b[2K");
+    terminal?.write("\r\x1b[2K");
   }
 
   function end(): void {
@@ -201,12 +215,13 @@ function describe(
 }
 
 /** The terminal that progress is shown on, where the standard error is one. */
-export function progressTerminal(): ProgressOptions {
-  if (!Deno.stderr.isTerminal()) return {};
+export async function progressTerminal(): Promise<Terminal | undefined> {
+  if (!Deno.stderr.isTerminal()) return undefined;
   const encoder = new TextEncoder();
   return {
     write: (text) => void Deno.stderr.writeSync(encoder.encode(text)),
     // Some terminals do not know how wide they are.
     columns: () => Deno.consoleSize().columns || 80,
+    library: await loadBarLibrary(),
   };
 }

@@ -87,8 +87,9 @@ Deno.test("every task that the documents name exists, and the README names every
 Deno.test("the README names the packages that the program is made of, and the Deno that its build is", () => {
   const table = README.slice(README.indexOf("## What plays which part"), README.indexOf("## Development"));
   for (const name of Object.keys(importMap.imports)) {
-    const used = [...filesIn("lib/"), "main.ts"].some((path) => read(path).includes(`from "${name}`)) ||
-      filesIn("tests/").some((path) => path.endsWith(".ts") && read(path).includes(`from "${name}`));
+    const used = [...filesIn("lib/"), ...filesIn("tests/"), "main.ts"].some((path) =>
+      path.endsWith(".ts") && [`from "${name}`, `import("${name}`].some((text) => read(path).includes(text))
+    );
     const named = table.includes(`\`${/^(@[^/]+\/)?[^/]+/.exec(name)![0]}\``);
     assert.equal(named, used, `${name} is ${used ? "" : "not "}used`);
   }

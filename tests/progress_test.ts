@@ -1,13 +1,14 @@
 import assert from "node:assert/strict";
-import { createProgress } from "../lib/progress.ts";
+import { createProgress, loadBarLibrary } from "../lib/progress.ts";
+
+const library = await loadBarLibrary();
 
 /** A terminal that keeps what was written, and the clock beside it. */
 function terminal() {
   const writes: string[] = [];
   const clock = { ms: 0 };
   const progress = createProgress({
-    write: (text) => void writes.push(text),
-    columns: () => 79,
+    terminal: { write: (text) => void writes.push(text), columns: () => 79, library },
     monotonicMs: () => clock.ms,
   });
   return { writes, clock, progress };

@@ -174,7 +174,7 @@ async function withCache(
   using _lock = takeLock(`${settings.cachePath}.lock`);
   guardCacheFiles(settings.cachePath);
   using db = openDatabase(settings.cachePath);
-  const progress = createProgress({ ...progressTerminal(), say: (line) => console.error(line) });
+  const progress = createProgress({ terminal: await progressTerminal(), say: (line) => console.error(line) });
   const onProgress = ({ done, total }: ConversionProgress) =>
     progress.report({ task: "Changing the cache", done, total, noun: "rows" });
   const report = Object.assign((done: string, { total, damaged }: ConversionProgress) => {

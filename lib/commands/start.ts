@@ -53,7 +53,10 @@ async function open(context: CommandContext): Promise<ExitCode> {
   const sinceUs = typeof options.since === "string" ? parseSince(options.since, Date.now()) : undefined;
 
   const log = getLogger(["lifelog-agent"]);
-  const progress = createProgress({ ...progressTerminal(), say: (line) => log.info("{line}", { line }) });
+  const progress = createProgress({
+    terminal: await progressTerminal(),
+    say: (line) => log.info("{line}", { line }),
+  });
   await using _logging = await configureLogging({
     level: settings.logLevel,
     file: settings.logFile,

@@ -67,7 +67,7 @@ const STAGED = "dist/source";
  * Deno looks into each package before it compiles, and runs out of the 2 MiB of stack that its threads have by
  * default when it does so for the first time on a machine.
  */
-const COMPILER_STACK_BYTES = String(32 * 1024 * 1024);
+export const COMPILER_STACK_BYTES = String(32 * 1024 * 1024);
 
 /**
  * V8 takes memory for speed where nobody asks it not to: a backfill of 100,000 events would peak at twice as much. Its

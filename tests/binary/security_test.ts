@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { keptRuntime, type Target } from "../../install/denort.ts";
-import { type Known, permissionsFor } from "../../install/build.ts";
+import { COMPILER_STACK_BYTES, type Known, permissionsFor } from "../../install/build.ts";
 import { makeCertificates } from "../transport/certificates.ts";
 import { BINARY, inHome, run as runCompiled } from "./compiled.ts";
 
@@ -38,7 +38,7 @@ async function probe(home: string, known: Known, args: string[]): Promise<Record
       "tests/binary/probe.ts",
     ],
     cwd: ROOT,
-    env: runtime,
+    env: { RUST_MIN_STACK: COMPILER_STACK_BYTES, ...runtime },
     stdin: "null",
   }).output();
   assert.ok(success, decoder.decode(stderr));

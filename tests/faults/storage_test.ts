@@ -159,7 +159,7 @@ Deno.test("what the server confirmed and a full disk could not let go is not sen
     tell("disk full while delivering", {
       "exit code": "went on",
       afterwards: "exact",
-      "the log says": `${requests} requests while full`,
+      "the log says": `requests while full: ${requests}`,
     });
   }));
 

@@ -2,7 +2,7 @@
 
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { PERMISSIONS } from "../../install/build.ts";
+import { COMPILER_STACK_BYTES, PERMISSIONS } from "../../install/build.ts";
 import { keptRuntime, type Target } from "../../install/denort.ts";
 import { finish, pack, PLATFORMS } from "../../install/release.ts";
 import metadata from "../../deno.json" with { type: "json" };
@@ -38,13 +38,13 @@ export async function nextRelease(folder: string): Promise<TestRelease> {
   const { denoDir } = JSON.parse(await outputOf(Deno.execPath(), ["info", "--json"]));
   const kept = keptRuntime(denoDir, Deno.build.target as Target);
   const isKept = await Deno.stat(kept).then(() => true, () => false);
-  const { success } = await new Deno.Command(Deno.execPath(), {
+  const { success, stderr } = await new Deno.Command(Deno.execPath(), {
     cwd: staged,
     args: ["compile", "--quiet", "--lock=deno.lock", ...PERMISSIONS, "--output", program, "main.ts"],
-    env: isKept ? { DENORT_BIN: kept } : {},
+    env: { RUST_MIN_STACK: COMPILER_STACK_BYTES, ...(isKept ? { DENORT_BIN: kept } : {}) },
     stdin: "null",
   }).output();
-  if (!success) throw new Error("Cannot compile the next release");
+  if (!success) throw new Error(`Cannot compile the next release: ${new TextDecoder().decode(stderr)}`);
   return packInto(join(folder, "release"), version, program);
 }
 

@@ -4,6 +4,7 @@
  */
 
 import { crc32, deflateRawSync, gzipSync } from "node:zlib";
+import { concat } from "./bytes.ts";
 
 /** A file of an archive. */
 export interface ArchiveFile {
@@ -144,14 +145,4 @@ function dosTime(timeSeconds: number): { date: number; time: number } {
     date: (at.getUTCFullYear() - 1980) << 9 | (at.getUTCMonth() + 1) << 5 | at.getUTCDate(),
     time: at.getUTCHours() << 11 | at.getUTCMinutes() << 5 | at.getUTCSeconds() >> 1,
   };
-}
-
-function concat(parts: readonly Uint8Array[]): Uint8Array {
-  const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }

@@ -5,6 +5,7 @@
  */
 
 import { Buffer } from "node:buffer";
+import { concat } from "./bytes.ts";
 
 /** The formats of programs, by how they begin. */
 export type Format = "ELF" | "Mach-O" | "PE";
@@ -154,13 +155,13 @@ function cutMachOArm64(
   headView.setBigUint64(linkedit.at + 48, linkeditLength, true);
   headView.setUint32(16, commands.length - 1, true);
   headView.setUint32(20, commandsEnd - 32 - sui.size, true);
-  const runtime = concat(
+  const runtime = concat([
     head.subarray(0, sui.at),
     head.subarray(sui.at + sui.size),
     new Uint8Array(sui.size),
     program.subarray(commandsEnd, from),
     program.subarray(from + length, signedTo),
-  );
+  ]);
   return { format: "Mach-O", cpu: "aarch64", runtime, embedded };
 }
 
@@ -214,16 +215,6 @@ function cutPe(program: Uint8Array, view: DataView): CompiledProgram {
 function textOf(bytes: Uint8Array): string {
   const end = bytes.indexOf(0);
   return new TextDecoder().decode(end < 0 ? bytes : bytes.subarray(0, end));
-}
-
-function concat(...parts: readonly Uint8Array[]): Uint8Array {
-  const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }
 
 function indexOf(bytes: Uint8Array, text: string): number {

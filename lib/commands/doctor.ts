@@ -3,6 +3,7 @@ import { UserError } from "../errors.ts";
 import { ExitCode } from "../exit_codes.ts";
 import { listenForStop } from "../signals.ts";
 import { makeReport } from "../status/report.ts";
+import { formatCount } from "../status/words.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 
 /** Looks at everything that the agent needs, and says how to mend what is wrong. */
@@ -32,11 +33,10 @@ async function examine(context: CommandContext): Promise<ExitCode> {
     const rows = checks.map(({ mend = null, ...check }) => ({ ...check, mend }));
     print(JSON.stringify({ schema_version: 1, ok: fails + warns === 0, checks: rows }, null, 2));
   } else {
-    const plural = (n: number, noun: string) => `${n} ${noun}${n === 1 ? "" : "s"}`;
     print(
       fails + warns === 0
         ? "\nAll well"
-        : `\n${plural(fails, "failure")}, ${plural(warns, "warning")}, ${checks.length} checks`,
+        : `\n${formatCount(fails, "failure")}, ${formatCount(warns, "warning")}, ${checks.length} checks`,
     );
   }
   return fails > 0 ? ExitCode.Usage : warns > 0 || stop.signal.aborted ? ExitCode.Failed : ExitCode.Ok;

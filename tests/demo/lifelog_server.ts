@@ -1,7 +1,7 @@
 /** A LifeLog server in this process: stores what it is sent, once, and can be ill. */
 
-import { createHash } from "node:crypto";
 import type { ReceivedEvent } from "./report.ts";
+import { contentKey } from "../fakes/content_key.ts";
 
 /** What the server may be told. */
 export interface LifelogServerOptions {
@@ -68,7 +68,7 @@ export class LifelogServer implements AsyncDisposable {
     }
     const { source_id, events } = JSON.parse(text) as { source_id: string; events: ReceivedEvent[] };
     for (const { timestamp, type, data } of events) {
-      const key = createHash("md5").update(JSON.stringify(sorted({ timestamp, type, data }))).digest("hex");
+      const key = contentKey({ timestamp, type, data });
       if (this.#stored.has(key)) {
         this.resent++;
         continue;
@@ -93,11 +93,4 @@ export class LifelogServer implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }
-}
-
-function sorted(value: unknown): unknown {
-  if (typeof value !== "object" || value === null) return value;
-  if (Array.isArray(value)) return value.map(sorted);
-  const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
-  return Object.fromEntries(entries.map(([key, inner]) => [key, sorted(inner)]));
 }

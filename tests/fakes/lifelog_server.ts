@@ -1,7 +1,7 @@
 /** A LifeLog server in this process: validates, removes duplicates by content as the real one does, and can be ill. */
 
-import { createHash } from "node:crypto";
 import type { StoredLifeLogEvent } from "../interop/fidelity_table.ts";
+import { contentKey } from "./content_key.ts";
 
 /** What the server does with the requests that come. */
 export type Health =
@@ -75,7 +75,7 @@ export class FakeLifelogServer {
       return Response.json({ detail }, { status: 422 });
     }
     events.forEach(({ timestamp, type, data }, index) => {
-      const key = createHash("md5").update(JSON.stringify(sorted({ timestamp, type, data }))).digest("hex");
+      const key = contentKey({ timestamp, type, data });
       const known = this.#stored.get(key);
       if (known === undefined) {
         this.#stored.set(key, { event: { timestamp, type, data }, text: texts[index]! });
@@ -109,11 +109,4 @@ function eventTexts(body: string): string[] {
     else if (char === "]" && depth === 0) break;
   }
   return texts;
-}
-
-function sorted(value: unknown): unknown {
-  if (typeof value !== "object" || value === null) return value;
-  if (Array.isArray(value)) return value.map(sorted);
-  const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
-  return Object.fromEntries(entries.map(([key, inner]) => [key, sorted(inner)]));
 }

@@ -1,7 +1,7 @@
 /** A LifeLog server that stores each event once, and can be ill in every way. */
 
-import { createHash } from "node:crypto";
 import { type Answer, type Cut, type RawRequest, RawServer } from "./raw_server.ts";
+import { contentKey } from "../fakes/content_key.ts";
 
 /** An event as it came. */
 export interface ReceivedEvent {
@@ -78,7 +78,7 @@ export class Receiver implements AsyncDisposable {
       return { status: 401, body: JSON.stringify({ detail: "Not authenticated" }) };
     }
     for (const event of events) {
-      const key = createHash("md5").update(JSON.stringify(sorted(event))).digest("hex");
+      const key = contentKey(event);
       if (this.#events.has(key)) this.resent++;
       this.#events.set(key, event);
     }
@@ -92,11 +92,4 @@ export class Receiver implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }
-}
-
-function sorted(value: unknown): unknown {
-  if (typeof value !== "object" || value === null) return value;
-  if (Array.isArray(value)) return value.map(sorted);
-  const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
-  return Object.fromEntries(entries.map(([key, inner]) => [key, sorted(inner)]));
 }

@@ -1,8 +1,8 @@
 /** A LifeLog server in this process: validates batches and stores them in SQLite, each event once, and can be ill. */
 
-import { createHash } from "node:crypto";
 import { DatabaseSync } from "node:sqlite";
 import type { StoredLifeLogEvent } from "./fidelity_table.ts";
+import { contentKey } from "../fakes/content_key.ts";
 
 /** What the server does with the requests that come. */
 export type Health =
@@ -75,7 +75,7 @@ export class Receiver {
     const insert = this.#db.prepare("INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?, ?)");
     this.#db.exec("BEGIN");
     for (const { timestamp, type, data } of body.events) {
-      const md5 = createHash("md5").update(JSON.stringify(sorted({ timestamp, type, data }))).digest("hex");
+      const md5 = contentKey({ timestamp, type, data });
       const { changes } = insert.run(md5, body.source_id, timestamp, type, JSON.stringify(data));
       if (changes === 0) this.resent++;
     }
@@ -119,12 +119,4 @@ function faults(body: Record<string, unknown>) {
 
 function fault(loc: (string | number)[]) {
   return { loc, msg: "Input is not valid", type: "value_error" };
-}
-
-function sorted(value: unknown): unknown {
-  if (typeof value !== "object" || value === null) return value;
-  if (Array.isArray(value)) return value.map(sorted);
-  return Object.fromEntries(
-    Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)).map(([k, v]) => [k, sorted(v)]),
-  );
 }

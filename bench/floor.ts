@@ -64,7 +64,7 @@ export async function floor(report: Report, { runs, idleSeconds }: FloorOptions)
     ]);
     const { delivered, writtenKb, transactions } = await hourInUse();
     report.text(
-      `In use: an hour of 180 events, 60 reads and 12 deliveries (${delivered} events) writes ${
+      `In use: an hour of 180 events, the newest of which grows, 60 reads and 12 deliveries (${delivered} events) writes ${
         figure(writtenKb)
       } kB to the ` +
         `cache in ${transactions} transactions.`,

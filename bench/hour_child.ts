@@ -17,12 +17,16 @@ try {
   using db = openDatabase(join(folder, "cache.sqlite"));
   let nowMs = endUs(600) / 1000;
   const startOf = (n: number) => START_US + n * STEP_US;
+  const had = () => numbers.filter((n) => startOf(n) <= nowMs * 1000);
   const source: Source = {
     buckets: () => Promise.resolve([BUCKET]),
-    newestStartUs: () => Promise.resolve(startOf(numbers.findLast((n) => startOf(n) <= nowMs * 1000)!)),
+    newestStartUs: () => Promise.resolve(startOf(had().at(-1)!)),
     async *pages(_bucket, fromUs, toUs) {
-      const inside = numbers.filter((n) => startOf(n) >= fromUs && startOf(n) < toUs);
-      yield { fromUs, toUs, events: inside.map(eventOf) };
+      const events = had().map(eventOf);
+      // The newest grows with each heartbeat.
+      const newest = events.pop()!;
+      events.push({ ...newest, durationSeconds: nowMs / 1000 - newest.startUs / 1e6 });
+      yield { fromUs, toUs, events: events.filter(({ startUs }) => startUs >= fromUs && startUs < toUs) };
     },
   };
   const now = () => nowMs;
@@ -40,14 +44,23 @@ try {
       batch: readonly unknown[],
     ) => (delivered += batch.length, Promise.resolve({ kind: "delivered" as const })),
   };
-  const collectOnly = { db, source, collector, repeats: createRepeatGate({ now }), now, monotonicMs: now };
-  const reader = createAgent(collectOnly);
-  const sender = createAgent({
-    ...collectOnly,
+  const turns: Record<string, () => Promise<void>> = {};
+  const agent = createAgent({
+    db,
+    source,
+    collector,
     deliverer: createDeliverer({ db, sink, now, monotonicMs: now }),
+    repeats: createRepeatGate({ now }),
+    now,
+    monotonicMs: now,
+    schedule: ({ name, run, signal }) => {
+      turns[name] = run;
+      return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+    },
   });
-  const signal = new AbortController().signal;
-  await sender.once(signal);
+  const stop = new AbortController();
+  const running = agent.run(stop.signal);
+  while (turns.deliver === undefined) await new Promise((resolve) => setTimeout(resolve, 1));
   let transactions = 0;
   const transaction = db.transaction.bind(db);
   db.transaction = (work) => {
@@ -58,9 +71,12 @@ try {
   delivered = 0;
   for (let minute = 1; minute <= 60; minute++) {
     nowMs += 60_000;
-    await (minute % 5 === 0 ? sender : reader).once(signal);
+    await turns.collect!();
+    if (minute % 5 === 0) await turns.deliver();
   }
   console.log(JSON.stringify({ delivered, writtenKb: (written() - before) / 1000, transactions }));
+  stop.abort();
+  await running;
 } finally {
   await Deno.remove(folder, { recursive: true });
 }

@@ -9,7 +9,7 @@ import type { RepeatGate } from "./log.ts";
 import type { Rejudge, RejudgeResult } from "./rejudge.ts";
 import { startSchedule, turnAfterMs } from "./schedule.ts";
 import type { Database } from "./store/database.ts";
-import { noteDelivered, noteFailure, noteOk, noteRead } from "./store/health.ts";
+import { NOTE_EVERY_MS, noteDelivered, noteFailure, noteOk, noteRead, writeNotes } from "./store/health.ts";
 import { deadLetterCount, outboxDepth } from "./store/outbox.ts";
 import type { EnsureRoom } from "./store/room.ts";
 import { isHeldByRules } from "./store/rules.ts";
@@ -120,9 +120,10 @@ export function createAgent(options: AgentOptions): Agent {
   let running = false;
 
   /** Notes how a side fares, for `status`. Where the disk is full, that is not to be noted. */
-  function note(what: () => void): void {
+  function note(what: () => void, everyMs = NOTE_EVERY_MS): void {
     try {
-      db.transaction(what);
+      what();
+      writeNotes(db, now(), everyMs);
     } catch (error) {
       log.debug("Cannot note it in the cache: {reason}", { reason: describe(error) });
     }
@@ -207,7 +208,6 @@ export function createAgent(options: AgentOptions): Agent {
       if (judged === undefined) ok = false;
       else if (judged !== null) reportJudged(judged);
     }
-    const read: string[] = [];
     for (const bucket of listed) {
       if (signal.aborted) return { ok: false, cached, confirmInMs };
       const result = await guarded(
@@ -223,11 +223,11 @@ export function createAgent(options: AgentOptions): Agent {
       }
       cached += result.cached;
       confirmInMs = Math.max(confirmInMs, result.confirmInMs ?? 0);
-      read.push(bucket.id);
+      // Written with the rest, but for a bucket's first read: the one after it may take hours.
+      note(() => noteRead(db, bucket.id, now()), Infinity);
       report(bucket, result);
     }
     note(() => {
-      noteRead(db, read, now());
       if (listed.length === 0) noteFailure(db, "collection", { reason: NO_BUCKETS }, now());
       else if (ok) noteOk(db, "collection", now());
     });
@@ -249,7 +249,7 @@ export function createAgent(options: AgentOptions): Agent {
         if (result.delivered > 0) noteDelivered(db, now());
         if (failure === undefined) noteOk(db, "delivery", now());
         else noteFailure(db, "delivery", failure, now(), nextTryAtMs(deliverer));
-      });
+      }, result.delivered > 0 ? 0 : NOTE_EVERY_MS);
       if (failure === undefined) {
         const line = repeats.recovered("deliver");
         if (line !== undefined) log.info("{line}", { line });
@@ -328,6 +328,7 @@ export function createAgent(options: AgentOptions): Agent {
         requests: requests + more.requests,
       };
     }
+    note(() => {}, 0);
     const waiting = outboxDepth(db);
     const delivered = deliverer === undefined ||
       (drained !== undefined && drained.failure === undefined && waiting === 0);
@@ -395,6 +396,7 @@ export function createAgent(options: AgentOptions): Agent {
       );
     }
     await Promise.all(loops);
+    if (damage === undefined) note(() => {}, 0);
     if (damage !== undefined) throw damage;
   }
 

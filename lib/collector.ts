@@ -12,8 +12,9 @@ import {
   rangeOf,
 } from "./range.ts";
 import { newestPassed, settledCount } from "./settle.ts";
-import { type BucketRow, cover, coverage, ensureBucket, gaps, notePass, setReread } from "./store/cursors.ts";
+import { type BucketRow, cover, coverage, ensureBucket, gaps, setReread } from "./store/cursors.ts";
 import type { Database } from "./store/database.ts";
+import { notePass } from "./store/health.ts";
 import {
   addVersion,
   addVersions,
@@ -451,14 +452,12 @@ export function createCollector(options: CollectorOptions): Collector {
     if (tail.fromUs < tail.toUs) await readRange(bucket, row, tail, tally, buckets, signal);
     seen.set(row.id, sightings.now);
     if (tail.confirmInMs !== undefined) tally.confirmInMs = tail.confirmInMs;
-    db.transaction(() => {
-      notePass(db, row.id, {
-        filledFromUs: filled.has(fill) ? collectFromUs : undefined,
-        newest: tail.newest && { startUs: tail.newest.startUs, endUs: endUsOf(tail.newest) },
-      });
-      // What came late and may not be taken yet is looked for again at the next turn.
-      if (reread && !tail.hasOpenLate) setReread(db, row.id, nowMs, tail.cursorUs);
+    notePass(db, bucket.id, {
+      filledFromUs: filled.has(fill) ? collectFromUs : undefined,
+      newest: tail.newest && { startUs: tail.newest.startUs, endUs: endUsOf(tail.newest) },
     });
+    // What came late and may not be taken yet is looked for again at the next turn.
+    if (reread && !tail.hasOpenLate) db.transaction(() => setReread(db, row.id, nowMs, tail.cursorUs));
     if (reread) {
       while (db.transaction(() => pruneLedger(db, row.id, cursorUs - LEDGER_US, LEDGER_KEEP)) > 0) {
         await sleep(0, { signal });

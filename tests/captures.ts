@@ -107,7 +107,10 @@ async function capture(): Promise<Map<string, string>> {
   const captures = new Map<string, string>();
   try {
     captures.set("once", tidy(await run(["--once"], env)));
-    captures.set("status", await beside(env, () => statusOnce(env, /^WELL[^]*Waiting +nothing/)).then(tidy));
+    captures.set(
+      "status",
+      await beside(env, () => statusOnce(env, /^WELL[^]* runs since [^]*Waiting +nothing/)).then(tidy),
+    );
     lifelog.health = "refuses";
     const other = { ...env, HOME: join(home, "other") };
     await beside(other, async () => {

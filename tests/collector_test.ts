@@ -3,8 +3,9 @@ import { type Collector, type CollectorOptions, createCollector } from "../lib/c
 import type { Bucket } from "../lib/event.ts";
 import { minDuration } from "../lib/filters/min_duration.ts";
 import { activityWatchSource } from "../lib/sources/activitywatch.ts";
-import { bucketStates, coverage } from "../lib/store/cursors.ts";
+import { coverage } from "../lib/store/cursors.ts";
 import { type Database, openDatabase } from "../lib/store/database.ts";
+import { bucketStates } from "../lib/store/health.ts";
 import { deadLetterCount, peekOutbox, removeFromOutbox } from "../lib/store/outbox.ts";
 import { noteAttempt } from "../lib/store/rules.ts";
 import { type Dialect, FakeActivityWatch } from "./fakes/activitywatch.ts";

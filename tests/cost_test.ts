@@ -1,9 +1,12 @@
 /** What work costs, counted and not timed: who makes it dearer shall see it here. */
 
 import assert from "node:assert/strict";
+import { join } from "node:path";
+import { createAgent } from "../lib/agent.ts";
 import { createCollector } from "../lib/collector.ts";
 import { createDeliverer } from "../lib/deliverer.ts";
 import type { ActivityEvent, Batch, Bucket, Source } from "../lib/event.ts";
+import { createRepeatGate } from "../lib/log.ts";
 import { lifelogSink } from "../lib/sinks/lifelog.ts";
 import { type Database, openDatabase, type SqlValue } from "../lib/store/database.ts";
 import { outboxDepth } from "../lib/store/outbox.ts";
@@ -98,6 +101,58 @@ Deno.test("reading again what is known writes no event, and asks the database a 
   assert.equal(cached, 0);
   assert.ok(counts.rows <= 5 * (pages + 1), `${counts.rows} rows written`);
   assert.ok(counts.reads <= 12 * (pages + 1), `${counts.reads} reading statements`);
+});
+
+Deno.test("an hour at rest writes next to nothing: a note of the time every quarter of an hour", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "lifelog-rest-" });
+  try {
+    using db = openDatabase(join(folder, "cache.sqlite"));
+    let nowMs = END_US / 1000 + 3_600_000;
+    const now = () => nowMs;
+    const collector = createCollector({
+      db,
+      source,
+      filters: [],
+      collectFromUs: START_US,
+      trustAge: true,
+      now,
+      monotonicMs: now,
+    });
+    const sink = { send: () => Promise.resolve({ kind: "delivered" as const }) };
+    const turns = new Map<string, () => Promise<void>>();
+    const agent = createAgent({
+      db,
+      source,
+      collector,
+      deliverer: createDeliverer({ db, sink, now, monotonicMs: now }),
+      repeats: createRepeatGate({ now }),
+      now,
+      monotonicMs: now,
+      schedule: ({ name, run, signal }) => {
+        turns.set(name, run);
+        return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+      },
+    });
+    const stop = new AbortController();
+    const running = agent.run(stop.signal);
+    while (turns.size < 2) await new Promise((resolve) => setTimeout(resolve, 0));
+    assert.equal(outboxDepth(db), 0);
+    const counts = countOn(db);
+    db.get("PRAGMA wal_checkpoint(TRUNCATE)");
+    for (let minute = 1; minute <= 60; minute++) {
+      nowMs += 60_000;
+      await turns.get("collect")!();
+      if (minute % 5 === 0) await turns.get("deliver")!();
+    }
+    // Each time the bucket, and how both sides fare.
+    assert.equal(counts.rows, 4 * 3);
+    const { size } = await Deno.stat(`${db.path}-wal`);
+    assert.ok(size <= 4 * 3 * 4200, `${size} bytes written`);
+    stop.abort();
+    await running;
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
 });
 
 Deno.test("delivering takes the least requests, a few statements for each, and no bytes but the events' own", async () => {

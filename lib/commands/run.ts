@@ -25,7 +25,7 @@ import { createRejudge } from "../rejudge.ts";
 import { splayOf } from "../schedule.ts";
 import { takenOver } from "../store/daemon_cache.ts";
 import type { Database } from "../store/database.ts";
-import { noteClock, noteDelivered, noteFailure, noteOk, readHealth } from "../store/health.ts";
+import { noteClock, noteDelivered, noteFailure, noteOk, readHealth, writeNotes } from "../store/health.ts";
 import { createMarkKeeper } from "../store/mark.ts";
 import { getMeta, setMeta } from "../store/meta.ts";
 import { deadLetterCount, outboxDepth } from "../store/outbox.ts";
@@ -37,6 +37,8 @@ import { openObservers } from "./observe.ts";
 const log = getLogger(["lifelog-agent", "run"]);
 /** How long `--once` watches the newest events, in milliseconds: longer than any watcher takes for its next heartbeat. */
 const ONCE_CONFIRM_MS = 6_000;
+/** How often a drain that goes on for hours is noted, in milliseconds. */
+const NOTE_ANSWER_EVERY_MS = 60_000;
 
 /** What the agent runs on. */
 export interface RunOptions {
@@ -197,12 +199,12 @@ function collectFrom(db: Database, sinceUs: number | undefined, nowMs: number): 
 function noteAnswer(db: Database, result: SendResult, sink: Sink): void {
   const clockAheadMs = sink.clockAheadMs?.();
   try {
-    db.transaction(() => {
-      if (clockAheadMs !== undefined) noteClock(db, clockAheadMs);
-      if (result.kind !== "delivered") return;
+    if (clockAheadMs !== undefined) noteClock(db, clockAheadMs);
+    if (result.kind === "delivered") {
       noteDelivered(db, Date.now());
       if (readHealth(db, "delivery").failure !== undefined) noteOk(db, "delivery", Date.now());
-    });
+    }
+    writeNotes(db, Date.now(), NOTE_ANSWER_EVERY_MS);
   } catch {
     // A disk that is full is told of where it holds up the events themselves.
   }
@@ -211,7 +213,8 @@ function noteAnswer(db: Database, result: SendResult, sink: Sink): void {
 /** Notes, for `status`, that the server fails while a drain goes on waiting for it. */
 function noteWait(db: Database, reason: string, waitMs: number): void {
   try {
-    db.transaction(() => noteFailure(db, "delivery", { reason }, Date.now(), Date.now() + waitMs));
+    noteFailure(db, "delivery", { reason }, Date.now(), Date.now() + waitMs);
+    writeNotes(db, Date.now());
   } catch {
     // A disk that is full is told of where it holds up the events themselves.
   }

@@ -1,5 +1,5 @@
 import type { BucketReport, Report } from "./report.ts";
-import type { Level, Verdict } from "./verdict.ts";
+import { type Level, readAgo, type Verdict } from "./verdict.ts";
 import {
   type Colour,
   formatBytes,
@@ -7,6 +7,7 @@ import {
   formatNumber,
   formatSpan,
   formatTime,
+  formatWithin,
   paint,
   table,
   wrap,
@@ -39,13 +40,26 @@ export function renderStatus(report: Report, verdict: Verdict, options: RenderOp
     ]);
   if (!report.cache.exists) return [...head, "", `Cache  ${report.cache.path}: there is none`].join("\n");
   const blocks = [head.join("\n"), table(facts(report, options))];
-  if (report.buckets.length > 0) blocks.push(table([HEADINGS, ...report.buckets.map((b) => row(b, report))]));
+  if (report.buckets.length > 0) {
+    blocks.push(table([headings(report), ...report.buckets.map((b) => row(b, report))]));
+  }
   return blocks.join("\n\n");
 }
 
 function facts(report: Report, options: RenderOptions): string[][] {
-  const { atMs, agent, running, collecting, delivering, outbox, cache, revisions, deadLetters, dropped } =
-    report;
+  const {
+    atMs,
+    aheadMs,
+    agent,
+    running,
+    collecting,
+    delivering,
+    outbox,
+    cache,
+    revisions,
+    deadLetters,
+    dropped,
+  } = report;
   const when = (ms: number | undefined, none: string) =>
     ms === undefined ? none : `${formatTime(ms, atMs)} (${formatSpan(atMs - ms)} ago)`;
   const version = agent === undefined ? "" : `, version ${agent.version}`;
@@ -65,7 +79,14 @@ function facts(report: Report, options: RenderOptions): string[][] {
   ];
   if (cache.problem !== undefined) return [...rows, ["Cache", cache.path]];
   rows.push(
-    ["Last read", `${when(collecting.okAtMs, "never")} from ${options.activityWatch}`],
+    [
+      "Last read",
+      `${
+        collecting.okAtMs === undefined || aheadMs === 0 || collecting.failure !== undefined
+          ? when(collecting.okAtMs, "never")
+          : readAgo(atMs - collecting.okAtMs, report)
+      } from ${options.activityWatch}`,
+    ],
     [
       "Delivered",
       options.endpoint === undefined
@@ -98,14 +119,16 @@ function facts(report: Report, options: RenderOptions): string[][] {
   return rows;
 }
 
-const HEADINGS = ["Bucket", "Last event", "Read ago", "Collected from", "Waiting"];
+function headings({ aheadMs }: Report): string[] {
+  return ["Bucket", "Last event", aheadMs === 0 ? "Read ago" : "Read within", "Collected from", "Waiting"];
+}
 
-function row(bucket: BucketReport, { atMs }: Report): string[] {
+function row(bucket: BucketReport, { atMs, aheadMs }: Report): string[] {
   const { id, newestEndMs, lagMs, coveredFromMs, complete, waiting } = bucket;
   return [
     id.length <= MAX_ID ? id : `${id.slice(0, MAX_ID - 1)}…`,
     newestEndMs === undefined ? "none" : formatTime(newestEndMs, atMs).slice(0, 10),
-    lagMs === undefined ? "never" : formatSpan(lagMs),
+    lagMs === undefined ? "never" : aheadMs === 0 ? formatSpan(lagMs) : formatWithin(lagMs),
     coveredFromMs === undefined
       ? "nothing yet"
       : complete

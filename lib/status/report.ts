@@ -2,14 +2,21 @@ import { statfsSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { UserError } from "../errors.ts";
 import { isLocked } from "../lock.ts";
-import { bucketStates, coverage } from "../store/cursors.ts";
+import { coverage } from "../store/cursors.ts";
 import { isDaemonBucket } from "../store/daemon_cache.ts";
 import { type Database, openDatabaseReadOnly } from "../store/database.ts";
 import { getMeta } from "../store/meta.ts";
 import type { CacheLoss } from "../store/recover.ts";
 import { droppedEvents } from "../store/room.ts";
 import { deadLetterCount, oldestWaiting } from "../store/outbox.ts";
-import { type AgentNote, type Health, readAgent, readHealth } from "../store/health.ts";
+import {
+  type AgentNote,
+  bucketStates,
+  type Health,
+  NOTE_EVERY_MS,
+  readAgent,
+  readHealth,
+} from "../store/health.ts";
 
 /** How one bucket stands. Times are in milliseconds since 1970. */
 export interface BucketReport {
@@ -39,6 +46,11 @@ export interface Report {
   readonly atMs: number;
   /** An agent holds the lock. */
   readonly running: boolean;
+  /**
+   * By how much the agent may be ahead of the times that are told, in milliseconds: it writes them now and then only,
+   * while it reads and nothing is new. 0 where it is the agent that tells them, or none runs.
+   */
+  readonly aheadMs: number;
   /** The agent that works on the cache, or that did so last. */
   readonly agent?: AgentNote | undefined;
   readonly cache: {
@@ -101,6 +113,7 @@ export function makeReport(options: ReportOptions): Report {
   const empty = {
     atMs: now(),
     running: options.running ?? false,
+    aheadMs: 0,
     cache,
     collecting: {},
     delivering: {},
@@ -116,6 +129,7 @@ export function makeReport(options: ReportOptions): Report {
     const look = (db: Database): Report => ({
       ...empty,
       running,
+      aheadMs: running && db !== options.db ? NOTE_EVERY_MS : 0,
       cache: { ...cache, loss: readLoss(db) },
       ...read(db, empty.atMs),
     });

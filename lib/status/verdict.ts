@@ -1,6 +1,6 @@
-import type { Failure } from "../store/health.ts";
+import { type Failure, NOTE_EVERY_MS } from "../store/health.ts";
 import type { BucketReport, Report } from "./report.ts";
-import { formatBytes, formatCount, formatSpan, formatTime } from "./words.ts";
+import { formatBytes, formatCount, formatSpan, formatTime, formatWithin } from "./words.ts";
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
@@ -77,7 +77,7 @@ function lineOf(report: Report, findings: readonly Finding[]): string {
     return others.length === 0 ? worst.message : `${worst.message} (and ${others.length} more)`;
   }
   const { okAtMs } = report.collecting;
-  const read = okAtMs === undefined ? "" : `, read ${ago(report.atMs - okAtMs)}`;
+  const read = okAtMs === undefined ? "" : `, read ${readAgo(report.atMs - okAtMs, report)}`;
   const { events } = report.outbox;
   return `All well: recorded and delivered${read}${
     events === 0 ? "" : `, ${formatCount(events, "event")} waiting`
@@ -100,7 +100,9 @@ function* judgeAgent(report: Report): Iterable<Finding> {
     if (agent?.once === true && goneMs < BETWEEN_RUNS_MS) return;
     yield {
       code: "not-running",
-      level: goneMs < ABSENCE_MS ? "degraded" : "failing",
+      level: goneMs < ABSENCE_MS + (agent?.stoppedMs === undefined ? NOTE_EVERY_MS : 0)
+        ? "degraded"
+        : "failing",
       message: `The agent does not run${
         agent === undefined
           ? ""
@@ -140,7 +142,7 @@ function* judgeCache({ cache, atMs }: Report): Iterable<Finding> {
 }
 
 function* judgeCollecting(report: Report, options: VerdictOptions): Iterable<Finding> {
-  const { running, atMs, collecting, buckets, cache, agent } = report;
+  const { running, atMs, aheadMs, collecting, buckets, cache, agent } = report;
   const { failure, okAtMs } = collecting;
   if (!cache.exists || cache.problem !== undefined) return;
   if (failure !== undefined) {
@@ -154,11 +156,12 @@ function* judgeCollecting(report: Report, options: VerdictOptions): Iterable<Fin
   } else if (running) {
     const sinceMs = Math.max(okAtMs ?? 0, agent?.startedMs ?? 0);
     const quietMs = atMs - sinceMs;
-    if (quietMs > 5 * MINUTE_MS + 3 * options.collectionIntervalSeconds * 1000 && !backfills(report)) {
+    const expectedMs = 5 * MINUTE_MS + 3 * options.collectionIntervalSeconds * 1000 + aheadMs;
+    if (quietMs > expectedMs && !backfills(report)) {
       yield {
         code: "collecting-stalled",
         level: "failing",
-        message: `Nothing was read from ActivityWatch for ${formatSpan(quietMs)}`,
+        message: `Nothing was read from ActivityWatch for ${formatSpan(quietMs - aheadMs)}`,
         hint: "Look into the agent's log, and start it anew",
       };
     }
@@ -271,4 +274,9 @@ function lasting({ sinceMs, atMs: lastMs }: Failure, { running, atMs }: Report):
 
 function ago(ms: number): string {
   return `${formatSpan(ms)} ago`;
+}
+
+/** How long ago the running agent last read, as far as a report knows that: it notes at once that it cannot. */
+export function readAgo(ms: number, { aheadMs, collecting }: Report): string {
+  return aheadMs === 0 || collecting.failure !== undefined ? ago(ms) : `within the last ${formatWithin(ms)}`;
 }

@@ -23,6 +23,22 @@ export function formatSpan(ms: number): string {
 }
 
 /**
+ * Writes a span that another is no longer than: rounded up.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { formatWithin } from "./words.ts";
+ *
+ * assert.equal(formatWithin(61_000), "2 min");
+ * ```
+ */
+export function formatWithin(ms: number): string {
+  const unitMs = ms > 59_000 ? 60_000 : 1000;
+  return formatSpan(Math.max(1, Math.ceil(ms / unitMs)) * unitMs);
+}
+
+/**
  * Writes a number of bytes in the unit that fits, as file managers do.
  *
  * @example

@@ -7,11 +7,6 @@ const RENEW =
   "UPDATE bucket SET created = ?, epoch = epoch + 1, reread_at_ms = 0, reread_cursor_us = NULL WHERE id = ?";
 const UNCOVER = "DELETE FROM coverage WHERE bucket_id = ?";
 const REREAD = "UPDATE bucket SET reread_at_ms = ?, reread_cursor_us = ? WHERE id = ?";
-const PASSED = `UPDATE bucket SET filled_from_us = coalesce(?, filled_from_us),
-  newest_start_us = coalesce(?, newest_start_us), newest_end_us = coalesce(?, newest_end_us) WHERE id = ?`;
-const STATES = `SELECT id, name, type, read_at_ms AS readAtMs, newest_start_us AS newestStartUs,
-  newest_end_us AS newestEndUs, filled_from_us AS filledFromUs, waiting, waiting_bytes AS waitingBytes, revisions
-  FROM bucket ORDER BY name`;
 const INTERVALS =
   "SELECT from_us AS fromUs, to_us AS toUs FROM coverage WHERE bucket_id = ? ORDER BY from_us";
 const DROP_INTERVALS = "DELETE FROM coverage WHERE bucket_id = ? AND from_us >= ? AND from_us <= ?";
@@ -69,39 +64,6 @@ export function ensureBucket(db: Database, bucket: Bucket): BucketRow {
 /** Notes when the recent past of a bucket was last read again, and how far collection had got after that. */
 export function setReread(db: Database, bucketId: number, atMs: number, cursorUs: number): void {
   db.run(REREAD, atMs, cursorUs, bucketId);
-}
-
-/** What a pass that reached its end saw of a bucket. */
-export interface PassNote {
-  /** From where on no gap is left to read; absent where some is. */
-  readonly filledFromUs?: number | undefined;
-  /** The newest event, final or not; absent where none was seen. */
-  readonly newest?: { readonly startUs: number; readonly endUs: number } | undefined;
-}
-
-/** Notes what a pass saw, for those who ask how the agent is. */
-export function notePass(db: Database, bucketId: number, { filledFromUs, newest }: PassNote): void {
-  db.run(PASSED, filledFromUs ?? null, newest?.startUs ?? null, newest?.endUs ?? null, bucketId);
-}
-
-/** How a bucket stands, as the cache knows it; `null` for what never was. */
-export interface BucketState {
-  readonly id: number;
-  readonly name: string;
-  readonly type: string;
-  /** When it was last read to its end; 0 for never. */
-  readonly readAtMs: number;
-  readonly newestStartUs: number | null;
-  readonly newestEndUs: number | null;
-  readonly filledFromUs: number | null;
-  readonly waiting: number;
-  readonly waitingBytes: number;
-  readonly revisions: number;
-}
-
-/** How all buckets stand, in order of their names. */
-export function bucketStates(db: Database): BucketState[] {
-  return db.all<{ [K in keyof BucketState]: BucketState[K] }>(STATES);
 }
 
 /** The intervals that have been collected, in order, apart from one another. */

@@ -1,7 +1,18 @@
 import type { Database } from "./database.ts";
 import { getMeta, setMeta } from "./meta.ts";
 
-const READ_AT = "UPDATE bucket SET read_at_ms = ? WHERE name = ?";
+/**
+ * How often notes that say nothing but a later time are written, in milliseconds. An agent at rest reads ActivityWatch
+ * every minute and finds nothing: a write each time would keep a disk awake for it.
+ */
+export const NOTE_EVERY_MS = 15 * 60_000;
+
+const WRITE_BUCKET = `UPDATE bucket SET read_at_ms = coalesce(?, read_at_ms),
+  filled_from_us = coalesce(?, filled_from_us), newest_start_us = coalesce(?, newest_start_us),
+  newest_end_us = coalesce(?, newest_end_us) WHERE name = ?`;
+const STATES = `SELECT id, name, type, read_at_ms AS readAtMs, newest_start_us AS newestStartUs,
+  newest_end_us AS newestEndUs, filled_from_us AS filledFromUs, waiting, waiting_bytes AS waitingBytes, revisions
+  FROM bucket ORDER BY name`;
 
 /** A fault that has not passed yet. */
 export interface Failure {
@@ -44,8 +55,87 @@ export interface AgentNote {
 /** The sides whose health is kept. */
 export type Side = "collection" | "delivery";
 
+/** What a pass that reached its end saw of a bucket. */
+export interface PassNote {
+  /** From where on no gap is left to read; absent where some is. */
+  readonly filledFromUs?: number | undefined;
+  /** The newest event, final or not; absent where none was seen. */
+  readonly newest?: { readonly startUs: number; readonly endUs: number } | undefined;
+}
+
+/** How a bucket stands, as the cache knows it; `null` for what never was. */
+export interface BucketState {
+  readonly id: number;
+  readonly name: string;
+  readonly type: string;
+  /** When it was last read to its end; 0 for never. */
+  readonly readAtMs: number;
+  readonly newestStartUs: number | null;
+  readonly newestEndUs: number | null;
+  readonly filledFromUs: number | null;
+  readonly waiting: number;
+  readonly waitingBytes: number;
+  readonly revisions: number;
+}
+
+type BucketNote = Partial<Pick<BucketState, "readAtMs" | "newestStartUs" | "newestEndUs" | "filledFromUs">>;
+
+/** What was noted by this process, of which a part may yet have to be written. */
+interface Notes {
+  readonly sides: Map<Side, Health>;
+  readonly buckets: Map<string, BucketNote>;
+  readonly unwritten: Set<string>;
+  /** There is more to tell than a later time. */
+  isPressing: boolean;
+  writtenAtMs: number;
+}
+
+const noted = new WeakMap<Database, Notes>();
+
+function notesOf(db: Database): Notes {
+  let notes = noted.get(db);
+  if (notes === undefined) {
+    notes = {
+      sides: new Map(),
+      buckets: new Map(),
+      unwritten: new Set(),
+      isPressing: false,
+      writtenAtMs: -Infinity,
+    };
+    noted.set(db, notes);
+  }
+  return notes;
+}
+
+/**
+ * Writes what was noted since the last time, in one transaction: at once where it says more than a later time (a fault
+ * that began, changed or ended, a bucket that was read or filled for the first time), otherwise every `everyMs`. Until
+ * then it is known to this process alone, and a crash forgets it: nothing is collected or delivered by these notes.
+ * @throws {StoreError} when the cache cannot be written; it is tried again at the next call
+ */
+export function writeNotes(db: Database, nowMs: number, everyMs = NOTE_EVERY_MS): void {
+  const notes = notesOf(db);
+  if (notes.unwritten.size === 0) return;
+  if (!notes.isPressing && Math.abs(nowMs - notes.writtenAtMs) < everyMs) return;
+  db.transaction(() => {
+    for (const [side, health] of notes.sides) {
+      if (notes.unwritten.has(side)) setMeta(db, `${side}_health`, JSON.stringify(health));
+    }
+    for (const [name, note] of notes.buckets) {
+      if (!notes.unwritten.has(`bucket ${name}`)) continue;
+      const { readAtMs = null, filledFromUs = null, newestStartUs = null, newestEndUs = null } = note;
+      db.run(WRITE_BUCKET, readAtMs, filledFromUs, newestStartUs, newestEndUs, name);
+    }
+  });
+  notes.unwritten.clear();
+  notes.isPressing = false;
+  notes.writtenAtMs = nowMs;
+}
+
 /** Reads how a side fared when it was last at work; it outlives the agent that noted it. */
 export function readHealth(db: Database, side: Side): Health {
+  const health = noted.get(db)?.sides.get(side);
+  if (health !== undefined) return health;
   const text = getMeta(db, `${side}_health`);
   try {
     return text === undefined ? {} : JSON.parse(text);
@@ -56,13 +146,13 @@ export function readHealth(db: Database, side: Side): Health {
 
 /** Notes that a side works. */
 export function noteOk(db: Database, side: Side, nowMs: number): void {
-  const { failure: _failure, nextTryAtMs: _nextTry, ...rest } = readHealth(db, side);
-  write(db, side, { ...rest, okAtMs: nowMs });
+  const { failure, nextTryAtMs: _nextTry, ...rest } = readHealth(db, side);
+  note(db, side, { ...rest, okAtMs: nowMs }, failure !== undefined || rest.okAtMs === undefined);
 }
 
 /** Notes how far the server's clock is ahead of this device's. */
 export function noteClock(db: Database, clockAheadMs: number): void {
-  write(db, "delivery", { ...readHealth(db, "delivery"), clockAheadMs: Math.round(clockAheadMs) });
+  note(db, "delivery", { ...readHealth(db, "delivery"), clockAheadMs: Math.round(clockAheadMs) });
 }
 
 /** Reads which agent works on the cache, or did so last. */
@@ -84,7 +174,7 @@ export function noteStopped(db: Database, stoppedMs: number): void {
 
 /** Notes that the server took events. */
 export function noteDelivered(db: Database, nowMs: number): void {
-  write(db, "delivery", { ...readHealth(db, "delivery"), deliveredAtMs: nowMs });
+  note(db, "delivery", { ...readHealth(db, "delivery"), deliveredAtMs: nowMs });
 }
 
 /** Notes a failure; one that goes on keeps its beginning, whatever its reasons. */
@@ -97,7 +187,8 @@ export function noteFailure(
 ): void {
   const { failure: before, nextTryAtMs: _, ...rest } = readHealth(db, side);
   const { reason, status, hint } = failure;
-  write(db, side, {
+  const isSame = before?.reason === reason && before.status === status && before.hint === hint;
+  const health = {
     ...rest,
     failure: {
       reason,
@@ -108,14 +199,42 @@ export function noteFailure(
       times: (before?.times ?? 0) + 1,
     },
     ...(nextTryAtMs === undefined ? {} : { nextTryAtMs: Math.round(nextTryAtMs) }),
+  };
+  note(db, side, health, !isSame || nextTryAtMs !== undefined);
+}
+
+function note(db: Database, side: Side, health: Health, isPressing = false): void {
+  const notes = notesOf(db);
+  notes.sides.set(side, health);
+  notes.unwritten.add(side);
+  notes.isPressing ||= isPressing;
+}
+
+/** Notes what a pass saw of a bucket, for those who ask how the agent is. */
+export function notePass(db: Database, bucketName: string, { filledFromUs, newest }: PassNote): void {
+  noteBucket(db, bucketName, {
+    ...(filledFromUs === undefined ? {} : { filledFromUs }),
+    ...(newest === undefined ? {} : { newestStartUs: newest.startUs, newestEndUs: newest.endUs }),
   });
 }
 
-/** Notes when buckets were last read to their end. */
-export function noteRead(db: Database, bucketNames: readonly string[], nowMs: number): void {
-  for (const name of bucketNames) db.run(READ_AT, nowMs, name);
+/** Notes when a bucket was last read to its end. */
+export function noteRead(db: Database, bucketName: string, nowMs: number): void {
+  noteBucket(db, bucketName, { readAtMs: nowMs });
 }
 
-function write(db: Database, side: Side, health: Health): void {
-  setMeta(db, `${side}_health`, JSON.stringify(health));
+function noteBucket(db: Database, name: string, note: BucketNote): void {
+  const notes = notesOf(db);
+  const before = notes.buckets.get(name) ?? {};
+  const after = { ...before, ...note };
+  notes.buckets.set(name, after);
+  notes.unwritten.add(`bucket ${name}`);
+  notes.isPressing ||= before.filledFromUs !== after.filledFromUs || before.readAtMs === undefined;
+}
+
+/** How all buckets stand, in order of their names. */
+export function bucketStates(db: Database): BucketState[] {
+  const buckets = noted.get(db)?.buckets;
+  return db.all<{ [K in keyof BucketState]: BucketState[K] }>(STATES)
+    .map((state) => ({ ...state, ...buckets?.get(state.name) }));
 }

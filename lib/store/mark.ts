@@ -109,7 +109,7 @@ export function readMark(path: string): Mark | undefined {
 export interface MarkKeeper {
   /** Notes where collection begins, without waiting for a moment when nothing waits. */
   begin(): void;
-  /** Makes the mark anew where it is older than an hour and nothing waits. */
+  /** Makes the mark anew where it is older than an hour, nothing waits, and something was collected since. */
   keep(): void;
 }
 
@@ -130,6 +130,8 @@ export function createMarkKeeper(db: Database, options: MarkKeeperOptions = {}):
   const { now = Date.now, monotonicMs = () => performance.now() } = options;
   const path = markFile(db.path);
   let keptAtMs = -Infinity;
+  /** What the mark says of the buckets. */
+  let keptBuckets = "";
 
   function write(mark: Mark): boolean {
     try {
@@ -150,7 +152,11 @@ export function createMarkKeeper(db: Database, options: MarkKeeperOptions = {}):
     keep() {
       if (monotonicMs() - keptAtMs < KEEP_EVERY_MS) return;
       const mark = takeMark(db, now());
-      if (mark !== undefined && write(mark)) keptAtMs = monotonicMs();
+      if (mark === undefined) return;
+      const buckets = JSON.stringify(mark.buckets);
+      if (buckets !== keptBuckets && !write(mark)) return;
+      keptBuckets = buckets;
+      keptAtMs = monotonicMs();
     },
   };
 }

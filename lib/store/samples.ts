@@ -19,11 +19,16 @@ export interface Sample {
   readonly lagMs: number | null;
 }
 
-/** Keeps a sample and forgets those older than 48 hours, and those that a clock which ran ahead left in the future. */
-export function addSample(db: Database, { atMs, waiting, dead, lagMs }: Sample): void {
+/**
+ * Keeps samples and forgets those older than 48 hours, and those that a clock which ran ahead left in the future.
+ * @param samples in the order in which they were taken
+ */
+export function addSamples(db: Database, samples: readonly Sample[]): void {
+  const newestMs = samples.at(-1)?.atMs;
+  if (newestMs === undefined) return;
   db.transaction(() => {
-    db.run(FORGET, atMs - KEEP_MS, atMs);
-    db.run(ADD, atMs, waiting, dead, lagMs);
+    for (const { atMs, waiting, dead, lagMs } of samples) db.run(ADD, atMs, waiting, dead, lagMs);
+    db.run(FORGET, newestMs - KEEP_MS, newestMs);
   });
 }
 

@@ -7,7 +7,7 @@ import type { Look } from "../status/look.ts";
 import type { Database } from "../store/database.ts";
 import { deadLetterCount } from "../store/outbox.ts";
 import { newestDeadLetters, retryableSeqs, retryDeadLetters } from "../store/dead_letters.ts";
-import { addSample, samplesSince } from "../store/samples.ts";
+import { addSamples, type Sample, samplesSince } from "../store/samples.ts";
 import { PAGE_FILES } from "./page_files.ts";
 import { startWebServer } from "./server.ts";
 import { MS_US, sleep } from "../time.ts";
@@ -15,6 +15,8 @@ import { createTimeline, localDay } from "./timeline.ts";
 import { readOrCreateWebToken, webTokenFile } from "./token.ts";
 
 const SAMPLE_MS = 60_000;
+/** Samples that are written together: a write a minute would keep the disk awake of a device at rest. */
+const SAMPLES_AT_ONCE = 15;
 const HISTORY_MS = 48 * 3_600_000;
 
 /** Dead letters that the page lists, the newest. */
@@ -53,6 +55,8 @@ export function openWeb(options: WebOptions): Web {
   const { port, db, source, filters, policy, deviceId, delivers, look, metrics, now = Date.now } = options;
   const token = readOrCreateWebToken(webTokenFile(db.path));
   const repeats = createRepeatGate({ now });
+  /** The latest samples. */
+  let unwritten: Sample[] = [];
   const timeline = createTimeline({ db, source, filters, policy, now });
   function contain(error: unknown): void {
     const line = repeats.failed(
@@ -89,7 +93,7 @@ export function openWeb(options: WebOptions): Web {
       },
     }),
     history() {
-      const samples = samplesSince(db, now() - HISTORY_MS);
+      const samples = [...samplesSince(db, now() - HISTORY_MS), ...unwritten];
       return {
         atMs: samples.map(({ atMs }) => atMs),
         waiting: samples.map(({ waiting }) => waiting),
@@ -110,22 +114,36 @@ export function openWeb(options: WebOptions): Web {
       timeline.tidy();
       const { report } = look();
       const lags = report.buckets.flatMap(({ lagMs }) => lagMs ?? []);
-      addSample(db, {
+      unwritten.push({
         atMs: report.atMs,
         waiting: report.outbox.events,
         dead: report.deadLetters,
         lagMs: lags.length === 0 ? null : Math.max(...lags),
       });
+      if (unwritten.length >= SAMPLES_AT_ONCE) writeSamples();
     } catch (error) {
       contain(error);
     }
   }
+
+  /** A disk that is full stays so for long: what it does not take is not kept for it. */
+  function writeSamples(): void {
+    const samples = unwritten;
+    unwritten = [];
+    addSamples(db, samples);
+  }
+
   sample();
   const timer = setInterval(sample, SAMPLE_MS);
   return {
     port: server.port,
     async [Symbol.asyncDispose]() {
       clearInterval(timer);
+      try {
+        writeSamples();
+      } catch (error) {
+        contain(error);
+      }
       await server[Symbol.asyncDispose]();
     },
   };

@@ -9,6 +9,7 @@ const PLACES = { activityWatch: "http://127.0.0.1:5600", endpoint: "https://life
 const FULL: Report = {
   atMs: NOW_MS,
   running: true,
+  aheadMs: 0,
   agent: { pid: 4_194_304, version: "10.20.30", startedMs: NOW_MS - 40 * 86_400_000 },
   cache: {
     path: "/c",
@@ -87,6 +88,21 @@ Deno.test("renderStatus() colours nothing but the level", () => {
   // deno-lint-ignore no-control-regex
   const stripped = colored.replace(/\x1b\[\d+m(?=[A-Z]+\x1b)|(?<=[A-Z])\x1b\[0m/g, "");
   assert.equal(stripped, renderStatus(FULL, verdict, { ...PLACES, colors: false }));
+});
+
+Deno.test("renderStatus() says within what time a running agent has read, beside it, and when one that fails has", () => {
+  const report: Report = {
+    ...FULL,
+    aheadMs: 900_000,
+    collecting: { okAtMs: NOW_MS - 61_000 },
+    buckets: [{ ...FULL.buckets[0]!, lagMs: 61_000 }],
+  };
+  const render = (report: Report) =>
+    renderStatus(report, judge(report, OPTIONS), { ...PLACES, colors: false });
+  assert.match(render(report), /\nLast read +within the last 2 min from http/);
+  assert.match(render(report), / {2}Read within {2}[^]* {2}2 min {2}/);
+  const failing = render({ ...report, collecting: { ...FULL.collecting, okAtMs: NOW_MS - 61_000 } });
+  assert.match(failing, /\nLast read +\d\d:\d\d \(1 min ago\) from http/);
 });
 
 /** The names in a value, with those inside; `null` and values alike. */

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { takeLock } from "../../lib/lock.ts";
 import { makeReport } from "../../lib/status/report.ts";
-import { cover, ensureBucket, notePass } from "../../lib/store/cursors.ts";
+import { cover, ensureBucket } from "../../lib/store/cursors.ts";
 import { type Database, MIGRATIONS, openDatabase } from "../../lib/store/database.ts";
 import { setMeta } from "../../lib/store/meta.ts";
 import {
@@ -14,7 +14,16 @@ import {
   removeFromOutbox,
   withdraw,
 } from "../../lib/store/outbox.ts";
-import { noteOk, noteRead, noteStarted, noteStopped, readAgent } from "../../lib/store/health.ts";
+import {
+  NOTE_EVERY_MS,
+  noteOk,
+  notePass,
+  noteRead,
+  noteStarted,
+  noteStopped,
+  readAgent,
+  writeNotes,
+} from "../../lib/store/health.ts";
 
 const NOW_MS = 1_800_000_000_000;
 const WINDOW = { id: "w_h", type: "currentwindow", hostname: "h", created: "c" } as const;
@@ -51,16 +60,18 @@ Deno.test("makeReport() sees an agent that runs and what it does, beside it", ()
     setMeta(db, "collect_from_us", "1000000");
     const { id } = ensureBucket(db, WINDOW);
     cover(db, id, { fromUs: 1_000_000, toUs: 9_000_000 });
-    notePass(db, id, {
+    notePass(db, WINDOW.id, {
       filledFromUs: 1_000_000,
       newest: { startUs: 8_000_000, endUs: 9_500_000 },
     });
-    noteRead(db, [WINDOW.id], NOW_MS - 3000);
+    noteRead(db, WINDOW.id, NOW_MS - 3000);
+    writeNotes(db, NOW_MS);
     add(db, id, 2_000_000, "ä");
     add(db, id, 3_000_000, "bcd");
     const look = () => makeReport({ cachePath, now: () => NOW_MS });
     const report = look();
     assert.equal(report.running, true);
+    assert.equal(report.aheadMs, NOTE_EVERY_MS);
     assert.equal(report.agent?.pid, 42);
     assert.equal(report.collecting.fromMs, 1000);
     assert.deepEqual(report.outbox, { events: 2, bytes: 5, oldestMs: 2000 });

@@ -25,6 +25,7 @@ const AFK = bucket({ id: "aw-watcher-afk_h", type: "afkstatus" });
 const WELL: Report = {
   atMs: NOW_MS,
   running: true,
+  aheadMs: 0,
   agent: { pid: 1, version: "0", startedMs: NOW_MS - HOUR_MS },
   cache: { path: "c", exists: true, bytes: 1, quarantined: [] },
   collecting: { okAtMs: NOW_MS - 30_000 },
@@ -210,4 +211,23 @@ Deno.test("judge() does not blame what is no fault", () => {
   for (const change of harmless) {
     assert.deepEqual(judge({ ...WELL, ...change }, OPTIONS).findings, []);
   }
+});
+
+Deno.test("judge() says of an agent's times that it notes seldom no more than is known", () => {
+  const beside = (quietMs: number): Report => ({
+    ...WELL,
+    aheadMs: 15 * MINUTE_MS,
+    collecting: { okAtMs: NOW_MS - quietMs },
+  });
+  assert.equal(
+    judge(beside(13.5 * MINUTE_MS), OPTIONS).line,
+    "All well: recorded and delivered, read within the last 14 min",
+  );
+  assert.equal(judge(beside(23 * MINUTE_MS), OPTIONS).level, "well");
+  const { findings: [stalled] } = judge(beside(24 * MINUTE_MS), OPTIONS);
+  assert.equal(stalled?.code, "collecting-stalled");
+  // It has certainly not read for so long.
+  assert.match(stalled.message, /for 9 min$/);
+  const killed = { running: false, agent: WELL.agent, collecting: { okAtMs: NOW_MS - 20 * MINUTE_MS } };
+  assert.equal(judge({ ...WELL, ...killed }, OPTIONS).level, "degraded");
 });

@@ -1,15 +1,8 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import {
-  bucketStates,
-  cover,
-  coverage,
-  ensureBucket,
-  gaps,
-  type Interval,
-  setReread,
-} from "../../lib/store/cursors.ts";
+import { cover, coverage, ensureBucket, gaps, type Interval, setReread } from "../../lib/store/cursors.ts";
 import { openDatabase } from "../../lib/store/database.ts";
+import { bucketStates } from "../../lib/store/health.ts";
 
 const BUCKET = { id: "b", type: "currentwindow", hostname: "h", created: "2026-01-01" } as const;
 const interval = fc.tuple(fc.nat(60), fc.integer({ min: 1, max: 20 }))

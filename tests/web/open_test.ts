@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { CANARY, makeScene, NOW_MS, type Scene, serveScene } from "./scene.ts";
 import { outboxDepth } from "../../lib/store/outbox.ts";
-import { addSample, samplesSince } from "../../lib/store/samples.ts";
+import { addSamples, samplesSince } from "../../lib/store/samples.ts";
 import { readOrCreateWebToken, webTokenFile } from "../../lib/web/token.ts";
 
 const tokenOf = ({ db }: Scene) => readOrCreateWebToken(webTokenFile(db.path));
@@ -107,7 +107,7 @@ Deno.test("samples are kept for two days, and those of a clock that ran ahead ar
   using scene = await makeScene();
   const { db } = scene;
   const hour = 3_600_000;
-  const sample = (atMs: number) => addSample(db, { atMs, waiting: 1, dead: 0, lagMs: null });
+  const sample = (atMs: number) => addSamples(db, [{ atMs, waiting: 1, dead: 0, lagMs: null }]);
   sample(NOW_MS + 100 * hour);
   assert.equal(samplesSince(db, 0).length, 1);
   sample(NOW_MS);

@@ -25,7 +25,7 @@ import { noteDelivered, noteFailure, noteOk, noteRead } from "../../lib/store/he
 import { setMeta } from "../../lib/store/meta.ts";
 import { moveToDeadLetters, peekOutbox, removeFromOutbox } from "../../lib/store/outbox.ts";
 import { adoptRules } from "../../lib/store/rules.ts";
-import { addSample } from "../../lib/store/samples.ts";
+import { addSamples, type Sample } from "../../lib/store/samples.ts";
 import { MS_US } from "../../lib/time.ts";
 
 export const NOW_MS = new Date(2026, 2, 11, 15, 40).getTime();
@@ -193,7 +193,7 @@ export async function makeScene(options: { cipher?: Cipher } = {}): Promise<Scen
     for (const one of buckets) await collector.collect(one, { buckets });
   }
   db.transaction(() => {
-    noteRead(db, buckets.map(({ id }) => id), NOW_MS - 20_000);
+    for (const { id } of buckets) noteRead(db, id, NOW_MS - 20_000);
     noteOk(db, "collection", NOW_MS - 20_000);
     noteDelivered(db, NOW_MS - 3_600_000);
     noteFailure(
@@ -204,10 +204,11 @@ export async function makeScene(options: { cipher?: Cipher } = {}): Promise<Scen
       NOW_MS + 90_000,
     );
   });
+  const samples: Sample[] = [];
   for (let minutes = 47 * 60; minutes >= 0; minutes--) {
     const away = minutes < 60 ? 60 - minutes : minutes > 1500 && minutes < 1900 ? (1900 - minutes) : 0;
     const awake = new Date(NOW_MS - minutes * 60_000).getHours();
-    addSample(db, {
+    samples.push({
       atMs: NOW_MS - minutes * 60_000,
       waiting: awake < 8 ? 0 : Math.round(away * 0.7),
       dead: minutes < 60 ? bad.length : 0,
@@ -215,6 +216,7 @@ export async function makeScene(options: { cipher?: Cipher } = {}): Promise<Scen
         (minutes > 900 && minutes < 960 ? (960 - minutes) * 60_000 : 0),
     });
   }
+  addSamples(db, samples);
   return {
     db,
     source,

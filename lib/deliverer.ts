@@ -6,7 +6,7 @@ import { createRetryPolicy } from "./retry_policy.ts";
 import type { Database } from "./store/database.ts";
 import { moveToDeadLetters, peekNewest, peekOutbox, removeFromOutbox } from "./store/outbox.ts";
 import { forgetAttempt, noteAttempt } from "./store/rules.ts";
-import { sleep } from "./time.ts";
+import { sleep, underWay } from "./time.ts";
 
 /** In how many drains an event alone must have made the server fail, while it took others, to be given up. */
 const MAX_STRIKES = 3;
@@ -87,16 +87,34 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
   /** What a request may hold for the server not to find it too large, and not to take too long for it. */
   let sizeLimit = maxBatchSize;
   let byteLimit = maxBatchBytes;
-  /** What the server has confirmed, but could not be taken off the outbox, as when the disk was full. */
+  /**
+   * What the server has confirmed and is not yet off the outbox: that is done while it works on the next request, or as
+   * soon as a full disk has room.
+   */
   let confirmed: Batch = [];
   /** In how many drains an event alone made the server fail. */
   const strikes = new Map<number, number>();
 
   async function drain(
-    { signal, abortSignal }: { signal?: AbortSignal; abortSignal?: AbortSignal } = {},
+    options: { signal?: AbortSignal; abortSignal?: AbortSignal } = {},
+  ): Promise<DrainResult> {
+    takeOff();
+    try {
+      return await sendAll(options);
+    } finally {
+      takeOff();
+    }
+  }
+
+  function takeOff(): void {
+    if (confirmed.length > 0) removeFromOutbox(db, confirmed);
+    confirmed = [];
+  }
+
+  async function sendAll(
+    { signal, abortSignal }: { signal?: AbortSignal; abortSignal?: AbortSignal },
   ): Promise<DrainResult> {
     const tally = { delivered: 0, dead: 0, requests: 0 };
-    takeOff(confirmed);
     // What the server found too large is tried again now and then, for its limit may have been raised.
     sizeLimit = Math.min(maxBatchSize, sizeLimit * 2);
     byteLimit = Math.min(maxBatchBytes, byteLimit * 2);
@@ -118,14 +136,61 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
     let eased = false;
     /** Up to this entry the outbox is left to the next drain. */
     let asideSeq = -1;
+    /** What comes next if nothing changes: read while the server worked on what was before it. */
+    let ahead: { batch: Batch; limit: number; maxBytes: number; state: string } | undefined;
 
-    async function send(batch: Batch): Promise<SendResult> {
+    /**
+     * Sends a batch and does the work on the cache that waits meanwhile: the time that the server takes for its answer is
+     * no time lost.
+     */
+    async function send(batch: Batch, readAhead?: () => void): Promise<SendResult> {
       tally.requests++;
       const first = note(() => noteAttempt(db, batch)) ?? false;
-      const result = await sink.send(batch, abortSignal ? { signal: abortSignal } : {});
+      let fault: { readonly error: unknown } | undefined;
+      async function meanwhile(): Promise<void> {
+        if (confirmed.length === 0 && readAhead === undefined) return;
+        await underWay();
+        try {
+          takeOff();
+          readAhead?.();
+        } catch (error) {
+          // What the server says to this batch must be known first.
+          fault = { error };
+        }
+      }
+      const [result] = await Promise.all([
+        sink.send(batch, abortSignal ? { signal: abortSignal } : {}),
+        meanwhile(),
+      ]);
       onResult?.(batch, result);
       if (first && isUntaken(result)) note(() => forgetAttempt(db, batch));
+      if (fault !== undefined) {
+        if (result.kind === "delivered") delivered(batch);
+        throw fault.error;
+      }
       return result;
+    }
+
+    /** What of the outbox comes next. What was sent is gone from it or confirmed: its head is always what comes next. */
+    function next(limit: number): Batch {
+      const read = ahead;
+      ahead = undefined;
+      // What waited may have been taken back or given another form since it was read.
+      if (
+        read !== undefined && read.limit === limit && read.maxBytes === byteLimit &&
+        read.state === db.outboxState()
+      ) return read.batch;
+      takeOff();
+      return peekOutbox(db, asideSeq, limit, byteLimit, rules);
+    }
+
+    function readAhead(batch: Batch, limit: number): void {
+      const state = db.outboxState();
+      const maxBytes = byteLimit;
+      try {
+        const next = peekOutbox(db, batch.at(-1)!.seq, limit, maxBytes, rules);
+        if (next.length > 0) ahead = { batch: next, limit, maxBytes, state };
+      } catch { /* it is told of where it is read in its turn */ }
     }
 
     /** On a disk that is full nothing can be noted, which is no reason not to send what is on it. */
@@ -135,14 +200,8 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
       } catch { /* it is told of where the delivered entries cannot be taken off */ }
     }
 
-    function takeOff(batch: Batch): void {
-      confirmed = batch;
-      if (batch.length > 0) removeFromOutbox(db, batch);
-      confirmed = [];
-    }
-
     function delivered(batch: Batch): void {
-      takeOff(batch);
+      confirmed = [...confirmed, ...batch];
       tally.delivered += batch.length;
       if (strikes.size > 0) { for (const { seq } of batch) strikes.delete(seq); }
       acceptedAt = tally.requests;
@@ -175,6 +234,7 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
         const result = await send([other]);
         if (result.kind === "delivered") {
           delivered([other]);
+          takeOff();
           return undefined;
         }
         if (result.kind === "retry") return result;
@@ -196,25 +256,28 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
 
     while (stopped === undefined && !eased) {
       signal?.throwIfAborted();
-      // What was sent is gone from the outbox, delivered or dead: its head is always what comes next. It is read anew
-      // for each try, for what waited may have been taken back meanwhile.
       const limit = Math.min(groupSize, sizeLimit, pace.events(probing));
-      const head = peekOutbox(db, asideSeq, limit, byteLimit, rules);
+      const head = next(limit);
       if (head.length === 0) break;
       const suspects = head.filter(({ seq }) => seq <= suspectSeq);
       if (suspects.length === 0) suspectSeq = -1;
       const searching = suspects.length > 0;
       const batch = !searching ? head : suspects.slice(0, Math.ceil(suspects.length / 2));
       if (restMs > 0) {
+        takeOff();
         await pause(restMs, { signal });
         restMs = 0;
         continue;
       }
       const beganMs = monotonicMs();
       const probed = probing;
-      const result = await send(batch);
+      // A server that may be down is not read ahead for.
+      const goesOn = acceptedAt > 0 && acceptedAt === tally.requests && suspectSeq === -1;
+      const result = await send(batch, goesOn ? () => readAhead(batch, limit) : undefined);
       const tookMs = monotonicMs() - beganMs;
       if (result.kind !== "retry") tries = 0;
+      // What was read for after it does not come next while this is there.
+      if (result.kind !== "delivered") ahead = undefined;
       pace.took(
         batch.length,
         tookMs,

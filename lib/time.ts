@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers";
 import { steadyMs } from "./clock.ts";
 
 /** Microseconds in a millisecond, a second, a minute, an hour and a day. */
@@ -67,6 +68,14 @@ export async function sleep(
     await timer(Math.min(leftMs, LOOK_EVERY_MS), signal);
     if (leftMs <= LOOK_EVERY_MS) return;
   }
+}
+
+/** Turns of the event loop in which a request gets from `fetch` to the network. */
+const TURNS = 4;
+
+/** Lets a request that was begun leave: it only does while the event loop turns, and other work would hold it up. */
+export async function underWay(): Promise<void> {
+  for (let turn = 0; turn < TURNS; turn++) await new Promise<void>((resolve) => setImmediate(resolve));
 }
 
 function timer(ms: number, signal: AbortSignal | undefined): Promise<void> {

@@ -6,6 +6,7 @@ import type { Batch, SendResult, Sink } from "../lib/event.ts";
 import { ensureBucket } from "../lib/store/cursors.ts";
 import { type Database, openDatabase } from "../lib/store/database.ts";
 import { addToOutbox, deadLetterCount, outboxDepth, withdraw } from "../lib/store/outbox.ts";
+import { isAttempted, rewriteEntry, waitingBetween } from "../lib/store/rules.ts";
 
 const BUCKET = { id: "aw-watcher-window_x", type: "currentwindow", hostname: "x", created: "" } as const;
 const version = (n: number) => ({ startUs: n, digest: digestOf(n), durationSeconds: 1 });
@@ -433,6 +434,8 @@ Deno.test("drain() sends the same entries again when it could not delete them af
         },
         all: { value: db.all.bind(db) },
         get: { value: db.get.bind(db) },
+        lists: { value: db.lists.bind(db) },
+        outboxState: { value: db.outboxState.bind(db) },
       });
       await assert.rejects(deliverer({ db: failing, sink }).drain(), /killed/);
     }
@@ -599,6 +602,8 @@ Deno.test("drain() does not ask again for what the server confirmed and the disk
     },
     all: { value: db.all.bind(db) },
     get: { value: db.get.bind(db) },
+    lists: { value: db.lists.bind(db) },
+    outboxState: { value: db.outboxState.bind(db) },
     run: { value: db.run.bind(db) },
     cipher: { value: db.cipher },
   });
@@ -620,6 +625,109 @@ Deno.test("drain() does not send again what was taken back while it waited for a
   });
   await deliverer({ db, sink }).drain();
   assert.deepEqual(has, ['{"n":0}', '{"n":2}']);
+});
+
+/** A sink that answers the second request only after `meanwhile`, which runs when the third was read ahead. */
+function slowSink(meanwhile: () => void) {
+  return fakeSink(async (_, request) => {
+    if (request === 2) {
+      for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setTimeout(resolve));
+      meanwhile();
+    }
+    return DELIVERED;
+  });
+}
+
+Deno.test("drain() reads and takes off while the server works", async () => {
+  using db = outboxOf(numbered(9));
+  let reads = 0;
+  const lists = db.lists.bind(db);
+  db.lists = (...args) => {
+    reads++;
+    return lists(...args);
+  };
+  const seen: [depth: number, reads: number][] = [];
+  const { sink, has } = slowSink(() => seen.push([outboxDepth(db), reads]));
+  await deliverer({ db, sink, maxBatchSize: 3 }).drain();
+  // When the second is answered, the first is off the outbox and the third is read.
+  assert.deepEqual(seen, [[6, 3]]);
+  assert.deepEqual(has, numbered(9));
+  assert.equal(outboxDepth(db), 0);
+});
+
+Deno.test("drain() does not send what was taken back after it was read ahead", async () => {
+  using db = outboxOf(numbered(9));
+  const { id } = ensureBucket(db, BUCKET);
+  const { sink, has } = slowSink(() => assert.equal(withdraw(db, id, version(7)), "unsent"));
+  await deliverer({ db, sink, maxBatchSize: 3 }).drain();
+  assert.deepEqual(has, numbered(9).toSpliced(7, 1));
+});
+
+Deno.test("drain() sends the form that an entry was given after it was read ahead", async () => {
+  using db = outboxOf(numbered(9));
+  const { id } = ensureBucket(db, BUCKET);
+  const { sink, has } = slowSink(() => {
+    const [entry] = waitingBetween(db, id, 7, 8);
+    db.transaction(() => rewriteEntry(db, entry!, digestOf(7), '{"n":"less"}', 0));
+  });
+  await deliverer({ db, sink, maxBatchSize: 3 }).drain();
+  assert.deepEqual(has, numbered(9).with(7, '{"n":"less"}'));
+});
+
+Deno.test("drain() does not send what another program took out after it was read ahead", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    using db = openDatabase(`${folder}/cache.sqlite`);
+    add(db, numbered(9));
+    const { sink, has } = slowSink(() => {
+      using other = openDatabase(db.path);
+      other.run("DELETE FROM outbox WHERE start_us = 7");
+    });
+    await deliverer({ db, sink, maxBatchSize: 3 }).drain();
+    assert.deepEqual(has, numbered(9).toSpliced(7, 1));
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("drain() also sends what was added after the end of the queue was read ahead", async () => {
+  using db = outboxOf(numbered(6));
+  const { sink, has } = slowSink(() => add(db, ['{"late":1}'], 100));
+  await deliverer({ db, sink, maxBatchSize: 3 }).drain();
+  assert.deepEqual(has, [...numbered(6), '{"late":1}']);
+});
+
+Deno.test("drain() keeps in mind what the server took while the disk was full", async () => {
+  using db = outboxOf(numbered(12));
+  const transaction = db.transaction.bind(db);
+  let writes = 0;
+  let full = false;
+  db.transaction = (work) => {
+    writes++;
+    if (full) throw new Error("disk is full");
+    return transaction(work);
+  };
+  const { sink, sent } = fakeSink((_, request) => {
+    full = request === 3;
+    return DELIVERED;
+  });
+  const made = deliverer({ db, sink, maxBatchSize: 3 });
+  await assert.rejects(made.drain(), /full/);
+  assert.ok(writes > 2);
+  full = false;
+  assert.equal((await made.drain()).delivered, 3);
+  assert.deepEqual(sent.flat(), numbered(12));
+  assert.equal(outboxDepth(db), 0);
+});
+
+Deno.test("drain() notes a batch as sent before it leaves, and none that it only read ahead", async () => {
+  using db = outboxOf(numbered(9));
+  const seqs = db.all<{ seq: number }>("SELECT seq FROM outbox ORDER BY seq").map(({ seq }) => seq);
+  const noted: boolean[][] = [];
+  const { sink } = slowSink(() => noted.push(seqs.map((seq) => isAttempted(db, seq))));
+  await deliverer({ db, sink, maxBatchSize: 3 }).drain();
+  assert.deepEqual(noted, [[false, false, false, true, true, true, false, false, false]]);
+  assert.deepEqual(db.all("SELECT * FROM attempt"), []);
 });
 
 Deno.test("a week's outage costs the server few small requests, and its backlog drains without a storm", async () => {

@@ -12,9 +12,12 @@ const BETWEEN = `SELECT ${COLUMNS} FROM outbox WHERE bucket_id = ? AND start_us 
 const PASS = "UPDATE outbox SET rules = ? WHERE seq = ?";
 const REWRITE = "UPDATE outbox SET body = ?, crc = ?, rules = ? WHERE seq = ?";
 const REMOVE = "DELETE FROM outbox WHERE seq = ?";
-const ATTEMPTED = "SELECT 1 AS found FROM attempt WHERE seq = ?";
-const ATTEMPT = "INSERT OR IGNORE INTO attempt SELECT value FROM json_each(?)";
-const UNATTEMPT = "DELETE FROM attempt WHERE seq IN (SELECT value FROM json_each(?))";
+const ATTEMPTED = "SELECT 1 AS found FROM attempt WHERE from_seq <= ? AND to_seq >= ? LIMIT 1";
+const ATTEMPT = `INSERT INTO attempt VALUES (?, ?)
+  ON CONFLICT DO UPDATE SET to_seq = excluded.to_seq WHERE to_seq < excluded.to_seq`;
+const UNATTEMPT = "DELETE FROM attempt WHERE from_seq = ? AND to_seq = ?";
+const ATTEMPTS_OVER = `DELETE FROM attempt
+  WHERE (from_seq >= ? AND to_seq <= ?) OR to_seq < (SELECT coalesce(min(seq), 9e18) FROM outbox)`;
 const HEAD = "SELECT rules FROM outbox ORDER BY seq LIMIT 1";
 const ANY = "SELECT 1 AS found FROM outbox LIMIT 1";
 const BUCKET = "SELECT id, name, type, created, epoch FROM bucket WHERE id = ?";
@@ -117,19 +120,34 @@ export function bucketById(db: Database, bucketId: number) {
 
 /** Tells whether an entry may have been sent: the server may have it though nothing confirmed it. */
 export function isAttempted(db: Database, seq: number): boolean {
-  return db.get(ATTEMPTED, seq) !== undefined;
+  return db.get(ATTEMPTED, seq, seq) !== undefined;
 }
 
-/** Notes, before a request, which entries it may bring the server; tells whether none of them was noted before. */
+/**
+ * Notes, before a request, which entries it may bring the server; tells whether none of them was noted before.
+ * @param batch all that the outbox holds from its first entry to its last
+ */
 export function noteAttempt(db: Database, batch: Batch): boolean {
-  return db.transaction(() => db.run(ATTEMPT, seqsOf(batch))) === batch.length;
+  const { fromSeq, toSeq } = ends(batch);
+  return db.transaction(() => {
+    const before = db.get(ATTEMPTED, toSeq, fromSeq);
+    db.run(ATTEMPT, fromSeq, toSeq);
+    return before === undefined;
+  });
 }
 
 /** Takes the note back where the server surely has none of them. */
 export function forgetAttempt(db: Database, batch: Batch): void {
-  db.transaction(() => db.run(UNATTEMPT, seqsOf(batch)));
+  const { fromSeq, toSeq } = ends(batch);
+  db.transaction(() => db.run(UNATTEMPT, fromSeq, toSeq));
 }
 
-function seqsOf(batch: Batch): string {
-  return JSON.stringify(batch.map(({ seq }) => seq));
+/** Forgets the notes that are of no use any more once these entries are off the outbox. Inside that transaction. */
+export function endAttempts(db: Database, batch: Batch): void {
+  const { fromSeq, toSeq } = ends(batch);
+  db.run(ATTEMPTS_OVER, fromSeq, toSeq);
+}
+
+function ends(batch: Batch): { fromSeq: number; toSeq: number } {
+  return { fromSeq: batch[0]!.seq, toSeq: batch.at(-1)!.seq };
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
-import { MIGRATIONS } from "../../lib/store/database.ts";
 import { markFile } from "../../lib/store/mark.ts";
+import { MIGRATIONS } from "../../lib/store/migrations.ts";
 import { randomOf, type SmallDisk, smallDisk } from "./storage.ts";
 import { faultTable } from "./table.ts";
 import { complaints, FULL, until, World } from "./world.ts";

@@ -3,8 +3,9 @@ import { join } from "node:path";
 import { takeLock } from "../../lib/lock.ts";
 import { makeReport } from "../../lib/status/report.ts";
 import { cover, ensureBucket } from "../../lib/store/cursors.ts";
-import { type Database, MIGRATIONS, openDatabase } from "../../lib/store/database.ts";
+import { type Database, openDatabase } from "../../lib/store/database.ts";
 import { setMeta } from "../../lib/store/meta.ts";
+import { MIGRATIONS } from "../../lib/store/migrations.ts";
 import {
   addToOutbox,
   buryVersion,

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
-import { MIGRATIONS, openDatabase } from "../../lib/store/database.ts";
+import { openDatabase } from "../../lib/store/database.ts";
 import { getMeta, setMeta } from "../../lib/store/meta.ts";
+import { MIGRATIONS } from "../../lib/store/migrations.ts";
 
 async function withFolder(work: (path: string) => void): Promise<void> {
   const folder = await Deno.makeTempDir({ prefix: "lifelog-database-" });

@@ -5,7 +5,7 @@ import { crc32 } from "node:zlib";
 import { digestOf } from "../../lib/encode.ts";
 import { KeyError, StoreError } from "../../lib/errors.ts";
 import { ensureBucket } from "../../lib/store/cursors.ts";
-import { type Database, MIGRATIONS, openDatabase } from "../../lib/store/database.ts";
+import { type Database, openDatabase } from "../../lib/store/database.ts";
 import {
   beginOpening,
   beginRotation,
@@ -15,6 +15,7 @@ import {
   unlock,
 } from "../../lib/store/encryption.ts";
 import { retryDeadLetters } from "../../lib/store/dead_letters.ts";
+import { MIGRATIONS } from "../../lib/store/migrations.ts";
 import { openCache } from "../../lib/store/recover.ts";
 import { addVersion, isKnown, openVersion, versionsBetween } from "../../lib/store/ledger.ts";
 import {

@@ -2,9 +2,10 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { StoreError } from "../../lib/errors.ts";
 import { coverage, ensureBucket } from "../../lib/store/cursors.ts";
-import { type Database, MIGRATIONS, openDatabase, type SqlValue } from "../../lib/store/database.ts";
+import { type Database, openDatabase, type SqlValue } from "../../lib/store/database.ts";
 import { isKnown } from "../../lib/store/ledger.ts";
 import { getMeta } from "../../lib/store/meta.ts";
+import { MIGRATIONS } from "../../lib/store/migrations.ts";
 import { deadLetterCount, outboxDepth, peekOutbox } from "../../lib/store/outbox.ts";
 
 const DIGEST = new Uint8Array(16).fill(7);

@@ -5,8 +5,11 @@
 
 import { dirname, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import metadata from "../deno.json" with { type: "json" };
 import { OTLP_VARIABLES } from "../lib/otlp/settings.ts";
 import { SETTINGS } from "../lib/config/settings.ts";
+import { bundle, ENTRY } from "./bundle.ts";
+import { ensureBundler } from "./bundler.ts";
 import { cutProgram } from "./cut.ts";
 import { keptRuntime, runtimeFromNpm, type Target, TARGETS } from "./denort.ts";
 import { finish, pack, PLATFORMS, type ReleaseOptions } from "./release.ts";
@@ -60,8 +63,9 @@ export function permissionsFor({ net, files }: Known = {}): string[] {
 /** The permissions of the program as it is released. */
 export const PERMISSIONS: readonly string[] = permissionsFor();
 
-/** Where the sources are compiled from. */
+/** Where the sources are bundled from, and where the program is compiled from. */
 const STAGED = "dist/source";
+const BUNDLED = "dist/bundle";
 
 /**
  * Deno looks into each package before it compiles, and runs out of the 2 MiB of stack that its threads have by
@@ -75,6 +79,11 @@ export const COMPILER_STACK_BYTES = String(32 * 1024 * 1024);
  */
 const V8_FLAGS = ["--max-semi-space-size=2", "--heap-growing-percent=20"];
 
+/** What Deno does not do by itself yet; text files are in the bundle already. */
+const UNSTABLE = metadata.unstable.filter((name) => name !== "raw-imports").map((name) =>
+  `--unstable-${name}`
+);
+
 async function compile(
   target: Target,
   output: string,
@@ -82,18 +91,22 @@ async function compile(
   denort: string | undefined,
 ): Promise<boolean> {
   const { code } = await new Deno.Command(Deno.execPath(), {
-    cwd: STAGED,
+    cwd: BUNDLED,
     args: [
       "compile",
       `--v8-flags=${V8_FLAGS.join(",")}`,
       "--quiet",
-      "--lock=deno.lock",
+      "--no-config",
+      "--no-check",
+      // It would lie in the folder of all users' temporary files, by a name that everybody knows, and be trusted.
+      "--no-code-cache",
+      ...UNSTABLE,
       ...flags,
       "--target",
       target,
       "--output",
       resolve(output),
-      "main.ts",
+      ENTRY,
     ],
     env: { RUST_MIN_STACK: COMPILER_STACK_BYTES, ...(denort === undefined ? {} : { DENORT_BIN: denort }) },
     stdin: "null",
@@ -122,7 +135,7 @@ async function cacheFolders(): Promise<{ denoDir: string; npmCache: string }> {
   return { denoDir: info.denoDir, npmCache: info.npmCache };
 }
 
-/** Compiles the program for one target; `flags` are its permissions and what is left out of it. */
+/** Compiles the program for one target; `flags` are its permissions and what is put into it. */
 async function build(target: Target, output: string, flags: readonly string[]): Promise<void> {
   await Deno.mkdir(dirname(output), { recursive: true });
   const named = Deno.env.get("DENORT_BIN");
@@ -148,16 +161,14 @@ function programName(target: Target): string {
 }
 
 /**
- * Fetches the packages and lays out the sources.
- * @returns the flags that leave out what no program runs
+ * Bundles the sources.
+ * @returns the flags that put what is not imported into the program
  */
 async function prepare(): Promise<string[]> {
-  const args = ["cache", "--quiet", "--lock=deno.lock", "main.ts"];
-  const { success } = await new Deno.Command(Deno.execPath(), { args, stdin: "null" }).output();
-  if (!success) throw new Error("Cannot fetch the packages");
-  const { npmCache } = await cacheFolders();
-  const ballast = await stage({ root: ".", folder: STAGED, npmCache, timeSeconds: await timeSeconds() });
-  return ballast.map((path) => `--exclude=${path}`);
+  await stage(".", STAGED);
+  await ensureBundler({ ...await cacheFolders(), fetchPackage });
+  const beside = await bundle({ source: STAGED, folder: BUNDLED, timeSeconds: await timeSeconds() });
+  return beside.map((name) => `--include=${name}`);
 }
 
 /** The time of the last commit, which makes programs and archives the same wherever they are built. */
@@ -231,11 +242,11 @@ async function main(args: readonly string[]): Promise<void> {
   if (targets.length === 0) throw new TypeError(`Cannot build for "${values.target}"`);
   if (values.all) await Deno.remove("dist/release", { recursive: true }).catch(() => {});
   const release = values.all || values.pack ? await releaseOptions() : undefined;
-  const leftOut = values.finish ? [] : await prepare();
+  const included = values.finish ? [] : await prepare();
   for (const target of values.finish ? [] : targets) {
     const folder = values.all ? `dist/${PLATFORMS[target]}` : "dist";
     const output = `${folder}/${programName(target)}`;
-    await build(target, output, [...permissionsFor(values), ...leftOut]);
+    await build(target, output, [...permissionsFor(values), ...included]);
     if (release !== undefined) pack(target, await Deno.readFile(output), release);
   }
   if (values.all || values.finish) {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { takeLock } from "../../lib/lock.ts";
-import { inHome, run } from "./compiled.ts";
+import { BINARY, inHome, run } from "./compiled.ts";
 
 const TITLE = "canary-title";
 const TOKEN = "canary-token";
@@ -22,6 +22,20 @@ Deno.test("an unknown option and a wrong setting end with 2 and say what to do",
     assert.equal(setting.code, 2);
     assert.match(setting.stderr, /"MAX_BATCH_SIZE" as it must be a whole number from 1 to 10000: got "0"/);
   }));
+
+Deno.test({
+  name: "a crash names the places in the sources, by their files",
+  ignore: Deno.build.os !== "linux",
+  fn: () =>
+    inHome(async (home) => {
+      const { code, stderr } = await run(home, ["-c", '"$0" config >/dev/full', BINARY], {}, "/bin/sh");
+      assert.equal(code, 70);
+      assert.match(
+        stderr,
+        /^lifelog-agent: It failed by a fault of its own[^]*^ {2}at \w+ lib\/cli\.ts:\d+:\d+$/m,
+      );
+    }),
+});
 
 Deno.test("a second agent on one cache leaves with 4", () =>
   inHome(async (home) => {

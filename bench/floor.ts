@@ -62,12 +62,13 @@ export async function floor(report: Report, { runs, idleSeconds }: FloorOptions)
         3.6 * per(bareBefore.written, bareAfter.written),
       ),
     ]);
-    const { delivered, writtenKb, transactions } = await hourInUse();
+    const { inUse, atRest: resting } = await hours();
     report.text(
-      `In use: an hour of 180 events, the newest of which grows, 60 reads and 12 deliveries (${delivered} events) writes ${
-        figure(writtenKb)
-      } kB to the ` +
-        `cache in ${transactions} transactions.`,
+      `By a simulated clock, 60 reads and 12 turns of delivery in each hour: with 180 events, the newest of which grows, ` +
+        `${
+          figure(inUse.writtenKb)
+        } kB are written to the cache in ${inUse.transactions} transactions; with nothing new ` +
+        `${figure(resting.writtenKb)} kB, which note the time every 15 minutes.`,
     );
   } finally {
     await Deno.remove(folder, { recursive: true });
@@ -122,7 +123,14 @@ function atRest(pid: number): { cpuSeconds: number; rssMb: number; written: numb
   return { cpuSeconds, rssMb, written: Number(/^write_bytes: (\d+)/m.exec(io)?.[1] ?? 0), wakeUps };
 }
 
-async function hourInUse(): Promise<{ delivered: number; writtenKb: number; transactions: number }> {
+/** What an hour came to. */
+interface Hour {
+  readonly delivered: number;
+  readonly writtenKb: number;
+  readonly transactions: number;
+}
+
+async function hours(): Promise<{ inUse: Hour; atRest: Hour }> {
   await using child = Child.deno("./hour_child.ts");
   return await child.json();
 }

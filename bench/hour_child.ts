@@ -1,4 +1,4 @@
-/** An hour of the agent's life by a simulated clock, with a real cache: prints what it wrote. */
+/** Hours of the agent's life by a simulated clock, with a real cache: prints what it wrote in use, then at rest. */
 
 import { join } from "node:path";
 import { createAgent } from "../lib/agent.ts";
@@ -17,7 +17,10 @@ try {
   using db = openDatabase(join(folder, "cache.sqlite"));
   let nowMs = endUs(600) / 1000;
   const startOf = (n: number) => START_US + n * STEP_US;
-  const had = () => numbers.filter((n) => startOf(n) <= nowMs * 1000);
+  /** When the watchers fall silent. */
+  let silentMs = Infinity;
+  const recordedMs = () => Math.min(nowMs, silentMs);
+  const had = () => numbers.filter((n) => startOf(n) <= recordedMs() * 1000);
   const source: Source = {
     buckets: () => Promise.resolve([BUCKET]),
     newestStartUs: () => Promise.resolve(startOf(had().at(-1)!)),
@@ -25,7 +28,7 @@ try {
       const events = had().map(eventOf);
       // The newest grows with each heartbeat.
       const newest = events.pop()!;
-      events.push({ ...newest, durationSeconds: nowMs / 1000 - newest.startUs / 1e6 });
+      events.push({ ...newest, durationSeconds: recordedMs() / 1000 - newest.startUs / 1e6 });
       yield { fromUs, toUs, events: events.filter(({ startUs }) => startUs >= fromUs && startUs < toUs) };
     },
   };
@@ -67,14 +70,23 @@ try {
     transactions++;
     return transaction(work);
   };
-  const before = written();
-  delivered = 0;
-  for (let minute = 1; minute <= 60; minute++) {
-    nowMs += 60_000;
-    await turns.collect!();
-    if (minute % 5 === 0) await turns.deliver();
+  async function live(minutes: number) {
+    const before = written();
+    delivered = 0;
+    transactions = 0;
+    for (let minute = 1; minute <= minutes; minute++) {
+      nowMs += 60_000;
+      await turns.collect!();
+      if (minute % 5 === 0) await turns.deliver!();
+    }
+    return { delivered, writtenKb: (written() - before) / 1000, transactions };
   }
-  console.log(JSON.stringify({ delivered, writtenKb: (written() - before) / 1000, transactions }));
+  const inUse = await live(60);
+  silentMs = nowMs;
+  // The newest event is taken once it can no longer grow.
+  await live(15);
+  const atRest = await live(60);
+  console.log(JSON.stringify({ inUse, atRest }));
   stop.abort();
   await running;
 } finally {

@@ -28,11 +28,25 @@ const MAX_WINDOW_US = 7 * DAY_US;
 const LEAD_US = HOUR_US;
 const LONG_WINDOW_US = 15 * MINUTE_US;
 const MIN_LEAP_US = 4 * MAX_WINDOW_US;
-/** Past this many rows, or this long an answer, the next window is half as long; well below them, twice. */
-const MANY_ROWS = 1000;
-const SLOW_ANSWER_MS = 1000;
-/** With no more rows than this an answer is not slow because of them: a shorter window would be as slow. */
-const FEW_ROWS = 200;
+/**
+ * How many rows are asked for at a time in a long read: at first, at least and at most. In between it is as many as are
+ * answered in the time that a small request takes so many times, but no less and no more than so many milliseconds: a
+ * heartbeat that comes meanwhile waits for the answer, or shares the server's one interpreter with it.
+ */
+const FIRST_ROWS = 200;
+const MIN_ROWS = 50;
+const MAX_ROWS = 1000;
+const MORE_ROWS = 10;
+const ANSWER_TIMES = 3;
+const MIN_ANSWER_MS = 5;
+const MAX_ANSWER_MS = 50;
+/** How full a window is to be of them: where there are more than were asked for, it is asked in vain. */
+const FILL = 0.8;
+/** One row in so many may be left to the next page. */
+const LEFT_SHARE = 10;
+/** How long the server is left to its watchers after it answered: as long so many times, but no less than this. */
+const REST_TIMES = 2;
+const MIN_REST_MS = 10;
 /** How often a page is read anew when its events change between the list and the look at one of them. */
 const MAX_REREADS = 5;
 
@@ -73,6 +87,8 @@ export interface ActivityWatchOptions {
   };
   /** How long to wait for one answer, in milliseconds. Default: 30000. */
   readonly timeoutMs?: number;
+  /** How many rows a long read asks for at a time, before it is known how long that takes. Default: 200. */
+  readonly rowsAtOnce?: number;
   readonly fetch?: typeof fetch;
   readonly sleep?: typeof sleep;
   /** A clock that only goes forward, in milliseconds. Default: `performance.now`. */
@@ -86,8 +102,10 @@ export interface ActivityWatchOptions {
  *
  * Both cut events at the edges of the window that is asked for, so a page is read by a recipe that gives whole
  * events: ask from before the window, drop the rows that start outside of it, and read again by its id
- * every row that reaches the window's end. Requests are small and never side by side, because aw-server blocks
- * its watchers while it answers; a slow answer makes the next window smaller and is followed by as long a pause.
+ * every row that reaches the window's end. A long read asks for the newest so many rows before a window's end instead,
+ * and knows by one from before the window that it has all of it: aw-server (Python) looks at all rows of the day before
+ * a start that it is given. Requests are small and never side by side, because aw-server blocks its watchers while it
+ * answers: how many rows are asked for goes by how long the answers take, and each is followed by a longer rest.
  */
 export function activityWatchSource(options: ActivityWatchOptions = {}): Source & RelatedSource {
   const {
@@ -96,6 +114,7 @@ export function activityWatchSource(options: ActivityWatchOptions = {}): Source 
     hostname,
     bucketIds = {},
     timeoutMs = 30_000,
+    rowsAtOnce: firstRows = FIRST_ROWS,
     fetch: request = fetch,
     sleep: pause = sleep,
     monotonicMs = () => performance.now(),
@@ -103,6 +122,10 @@ export function activityWatchSource(options: ActivityWatchOptions = {}): Source 
   } = options;
   /** How long the first window of a read is: shorter after one that the server could not answer in time. */
   let firstWindowUs = FIRST_WINDOW_US;
+  let rowsAtOnce = firstRows;
+  /** How long the quickest answer took, and all of them since the server was last given a rest. */
+  let quickestMs = Infinity;
+  let busyMs = 0;
 
   /** The end of the request under way: the loops and the dashboard ask one after another. */
   let turn: Promise<unknown> = Promise.resolve();
@@ -112,9 +135,16 @@ export function activityWatchSource(options: ActivityWatchOptions = {}): Source 
     signal: AbortSignal | undefined,
     maxBytes = MAX_ANSWER_BYTES,
   ): Promise<unknown> {
-    const answer = turn.then(() => {
+    const answer = turn.then(async () => {
       signal?.throwIfAborted();
-      return ask(path, signal, maxBytes);
+      const beganMs = monotonicMs();
+      try {
+        return await ask(path, signal, maxBytes);
+      } finally {
+        const tookMs = monotonicMs() - beganMs;
+        quickestMs = Math.min(quickestMs, tookMs);
+        busyMs += tookMs;
+      }
     });
     turn = answer.catch(() => {});
     return answer;
@@ -230,24 +260,35 @@ export function activityWatchSource(options: ActivityWatchOptions = {}): Source 
     }
   }
 
+  /** Reads a window; `undefined` where it holds more than `limit` rows. */
   async function page(
     bucket: Bucket,
     fromUs: number,
     toUs: number,
-    leadUs: number,
+    { limit, leadUs }: { limit: number; leadUs?: never } | { limit?: never; leadUs: number },
     signal: AbortSignal | undefined,
-  ): Promise<Page> {
+  ): Promise<Page | undefined> {
     const base = `/buckets/${encodeURIComponent(bucket.id)}/events`;
-    const query = `start=${toIsoMs(fromUs - leadUs)}&end=${toIsoMs(toUs + MS_US - 1)}`;
+    const start = limit === undefined ? `start=${toIsoMs(fromUs - leadUs)}` : `limit=${limit}`;
+    const query = `${start}&end=${toIsoMs(toUs + MS_US - 1)}`;
     reread: for (let attempt = 0; attempt < MAX_REREADS; attempt++) {
       const maxBytes = toUs - fromUs <= MIN_WINDOW_US ? MAX_SMALLEST_BYTES : MAX_ANSWER_BYTES;
+      const beganMs = monotonicMs();
       const rows = await read(`${base}?${query}`, EventsSchema, signal, maxBytes);
+      if (limit !== undefined) {
+        pace(monotonicMs() - beganMs);
+        // They come newest first: where one is from before the window, none of it is left out.
+        if (rows.length === limit && !rows.some(({ timestamp }) => timestamp < fromUs)) return undefined;
+      }
+      // 1 ms of slack: the servers round the edge, and a float cannot hold every microsecond.
+      const isCut = ({ timestamp, duration }: Row) => timestamp + duration * SECOND_US >= toUs - MS_US;
+      const inside = rows.filter(({ timestamp }) => timestamp >= fromUs && timestamp < toUs);
+      const endUs = limit === undefined ? toUs : endBefore(inside.filter(isCut), inside, fromUs) ?? toUs;
       const events: ActivityEvent[] = [];
-      for (const row of rows) {
-        if (row.timestamp < fromUs || row.timestamp >= toUs) continue;
+      for (const row of inside) {
+        if (row.timestamp >= endUs) continue;
         let { duration, data } = row;
-        // 1 ms of slack: the servers round the edge, and a float cannot hold every microsecond.
-        if (row.timestamp + duration * SECOND_US >= toUs - MS_US) {
+        if (isCut(row)) {
           const again = await whole(base, row, signal);
           if (again === undefined) continue reread;
           ({ duration, data } = again);
@@ -255,9 +296,23 @@ export function activityWatchSource(options: ActivityWatchOptions = {}): Source 
         events.push({ startUs: row.timestamp, durationSeconds: duration, data });
       }
       events.sort((a, b) => a.startUs - b.startUs);
-      return { fromUs, toUs, events };
+      return { fromUs, toUs: endUs, events };
     }
     throw new SourceError(`Events of bucket "${bucket.id}" change faster than they can be read`);
+  }
+
+  /** Sets how many rows are asked for next, by how long the answer took. */
+  function pace(tookMs: number): void {
+    const aimMs = Math.min(MAX_ANSWER_MS, Math.max(MIN_ANSWER_MS, ANSWER_TIMES * quickestMs));
+    if (tookMs > 2 * aimMs) rowsAtOnce = Math.max(Math.min(MIN_ROWS, firstRows), Math.ceil(rowsAtOnce / 2));
+    else if (tookMs < aimMs) rowsAtOnce = Math.min(MAX_ROWS, rowsAtOnce + MORE_ROWS);
+  }
+
+  /** Leaves the server to its watchers, by how much it was asked for since the last time. */
+  async function rest(signal: AbortSignal | undefined): Promise<void> {
+    const restMs = Math.max(MIN_REST_MS, REST_TIMES * busyMs);
+    busyMs = 0;
+    await pause(restMs, { signal });
   }
 
   /** Tells whether a span holds no event, where the server can say so cheaply (aw-server-rust counts all). */
@@ -280,19 +335,22 @@ export function activityWatchSource(options: ActivityWatchOptions = {}): Source 
     /** How far the next look ahead reaches: years without an event would be read in vain week by week. */
     let leapUs = MIN_LEAP_US;
     let at = fromUs;
+    busyMs = 0;
     while (at < toUs) {
       signal?.throwIfAborted();
-      const beganMs = monotonicMs();
       // Window edges stand on whole milliseconds, the finest that both servers go by.
       const end = Math.min(toUs, Math.floor((at + windowUs) / MS_US) * MS_US);
-      let next: Page;
+      // What is short is read from its start: of a window that is nearly empty most rows would be from before it.
+      const isShort = end >= toUs || end - at <= MIN_WINDOW_US;
+      let next: Page | undefined;
       try {
         const farUs = Math.min(toUs, at + leapUs);
         if (windowUs === MAX_WINDOW_US && farUs > end && await isEmpty(bucket, at, farUs, signal)) {
           next = { fromUs: at, toUs: farUs, events: [] };
           leapUs *= 2;
         } else {
-          next = await page(bucket, at, end, windowUs < LONG_WINDOW_US ? windowUs : LEAD_US, signal);
+          const leadUs = windowUs < LONG_WINDOW_US ? windowUs : LEAD_US;
+          next = await page(bucket, at, end, isShort ? { leadUs } : { limit: rowsAtOnce }, signal);
           leapUs = MIN_LEAP_US;
         }
       } catch (error) {
@@ -302,17 +360,19 @@ export function activityWatchSource(options: ActivityWatchOptions = {}): Source 
         windowUs = Math.max(MIN_WINDOW_US, (end - at) / 4);
         continue;
       }
-      const tookMs = monotonicMs() - beganMs;
-      firstWindowUs = Math.min(FIRST_WINDOW_US, firstWindowUs * 2);
-      yield next;
-      at = next.toUs;
-      const rows = next.events.length;
-      if (rows > MANY_ROWS || (tookMs > SLOW_ANSWER_MS && rows > FEW_ROWS)) {
-        windowUs = Math.max(MIN_WINDOW_US, windowUs / 2);
-      } else if (rows <= FEW_ROWS || (rows < MANY_ROWS / 2 && tookMs < SLOW_ANSWER_MS / 4)) {
-        windowUs = Math.min(MAX_WINDOW_US, windowUs * 2);
+      if (next === undefined) {
+        windowUs = Math.max(MIN_WINDOW_US, (end - at) / 2);
+      } else {
+        firstWindowUs = Math.min(FIRST_WINDOW_US, firstWindowUs * 2);
+        yield next;
+        at = next.toUs;
+        const fits = FILL * rowsAtOnce / Math.max(1, next.events.length);
+        windowUs = Math.max(
+          MIN_WINDOW_US,
+          Math.min(MAX_WINDOW_US, windowUs * Math.min(2, Math.max(0.5, fits))),
+        );
       }
-      if (at < toUs) await pause(tookMs, { signal });
+      if (at < toUs) await rest(signal);
     }
   }
 
@@ -345,7 +405,6 @@ export function activityWatchSource(options: ActivityWatchOptions = {}): Source 
     let windowUs = DAY_US;
     for (let at = fromUs; at <= toUs;) {
       signal?.throwIfAborted();
-      const beganMs = monotonicMs();
       const end = Math.min(toUs + MS_US, at + windowUs);
       const path = `/buckets/${encodeURIComponent(bucket.id)}/events?start=${toIsoMs(at)}&end=${
         toIsoMs(end + MS_US - 1)
@@ -362,7 +421,7 @@ export function activityWatchSource(options: ActivityWatchOptions = {}): Source 
         events.push({ startUs: timestamp, durationSeconds: duration, data });
       }
       at = end;
-      if (at <= toUs) await pause(monotonicMs() - beganMs, { signal });
+      if (at <= toUs) await rest(signal);
     }
     return events;
   }
@@ -375,6 +434,15 @@ class TooMuchError extends SourceError {}
 
 /** There was no answer in time. It may be too much for a slow machine: the next read begins with a smaller window. */
 class TooSlowError extends SourceError {}
+
+/** Where a page may end before the rows that its window cut, so that none has to be read again: few are left to the next. */
+function endBefore(cut: readonly Row[], rows: readonly Row[], fromUs: number): number | undefined {
+  if (cut.length === 0) return undefined;
+  const firstUs = cut.reduce((first, { timestamp }) => Math.min(first, timestamp), Infinity);
+  const endUs = Math.floor(firstUs / MS_US) * MS_US;
+  const left = rows.filter(({ timestamp }) => timestamp >= endUs).length;
+  return endUs > fromUs && left * LEFT_SHARE <= rows.length ? endUs : undefined;
+}
 
 function isBucketType(type: string): type is BucketType {
   return type === "currentwindow" || type === "afkstatus" || type === "web.tab.current";

@@ -91,22 +91,31 @@ for (const dialect of DIALECTS) {
       nanos: fc.constantFrom(0, 1, 999, 1000, 999_999),
       name: fc.string({ unit: "grapheme", maxLength: 4 }),
     });
+    // Also so few that a window's rows do not fit: as slow as this clock is, they stay as few.
+    const rows = fc.constantFrom(1, 2, 5, 200);
     await fc.assert(
-      fc.asyncProperty(fc.array(event, { maxLength: 20 }), fc.nat(3000), async (events, fromMs) => {
-        const aw = filled(
-          dialect,
-          events.map(({ edge, offsetMs, seconds, nanos, name }) =>
-            given(edge + offsetMs, seconds, name, nanos)
-          ),
-        );
-        const [from, to] = [NOON_MS - fromMs, NOON_MS + 120 * HOUR_MS + 1];
-        const { events: told } = await readAll(connect(aw).source, from, to);
-        assert.deepEqual(told.map((event) => JSON.stringify(event)).sort(), truth(aw, from, to));
-        assert.deepEqual(
-          told.map(({ startUs }) => startUs),
-          told.map(({ startUs }) => startUs).sort((a, b) => a - b),
-        );
-      }),
+      fc.asyncProperty(
+        fc.array(event, { maxLength: 20 }),
+        fc.nat(3000),
+        rows,
+        async (events, fromMs, rows) => {
+          const aw = filled(
+            dialect,
+            events.map(({ edge, offsetMs, seconds, nanos, name }) =>
+              given(edge + offsetMs, seconds, name, nanos)
+            ),
+          );
+          const [from, to] = [NOON_MS - fromMs, NOON_MS + 120 * HOUR_MS + 1];
+          let nowMs = 0;
+          const { source } = connect(aw, { rowsAtOnce: rows, monotonicMs: () => nowMs += 1000 });
+          const { events: told } = await readAll(source, from, to);
+          assert.deepEqual(told.map((event) => JSON.stringify(event)).sort(), truth(aw, from, to));
+          assert.deepEqual(
+            told.map(({ startUs }) => startUs),
+            told.map(({ startUs }) => startUs).sort((a, b) => a - b),
+          );
+        },
+      ),
       { numRuns: 60 },
     );
   });
@@ -159,28 +168,72 @@ Deno.test("pages() asks in UTC with Z, for the named bucket, and never follows a
   assert.equal(requests[0]!.redirect, "manual");
 });
 
-Deno.test("pages() makes windows smaller for many rows, and larger again", async () => {
+Deno.test("pages() asks for few rows at a time of a crowd, and goes on in long windows after it", async () => {
   const crowd = Array.from({ length: 12_000 }, (_, n) => given(NOON_MS + n * 1000, 1));
-  const { windowsMs } = await readAll(connect(filled("rust", crowd)).source, NOON_MS, NOON_MS + 60 * HOUR_MS);
-  assert.equal(windowsMs[0], 6 * HOUR_MS);
-  assert.equal(windowsMs[1], 3 * HOUR_MS, "12000 rows are too many");
+  const aw = filled("rust", crowd);
+  const rows: number[] = [];
+  const { source } = connect(aw, {
+    fetch: async (input, init) => {
+      const response = await aw.answer(new Request(input, init));
+      const answer = await response.clone().json();
+      if (Array.isArray(answer)) rows.push(answer.length);
+      return response;
+    },
+  });
+  const { events, windowsMs } = await readAll(source, NOON_MS, NOON_MS + 60 * HOUR_MS);
+  assert.equal(events.length, crowd.length);
+  assert.ok(Math.max(...rows) <= 1000, `${rows}`);
   assert.ok(windowsMs.at(-2)! > 6 * HOUR_MS, `${windowsMs}`);
 });
 
-Deno.test("pages() pauses as long as an answer took, and asks for less where it was slow because of its rows", async () => {
+Deno.test("pages() asks for no more rows than are answered as fast as a few small requests, and rests for longer", async () => {
   let nowMs = 0;
-  const aw = filled("rust", Array.from({ length: 2000 }, (_, n) => given(NOON_MS + n * MINUTE_MS, 1)));
-  const { source, pauses } = connect(aw, {
+  const aw = filled("python", Array.from({ length: 8000 }, (_, n) => given(NOON_MS + n * MINUTE_MS, 1)));
+  const rows: number[] = [];
+  const pauses: number[] = [];
+  const { source } = connect(aw, {
     monotonicMs: () => nowMs,
-    fetch: (input, init) => {
-      nowMs += 1500;
-      return aw.answer(new Request(input, init));
+    sleep: (ms) => {
+      pauses.push(ms);
+      return Promise.resolve();
+    },
+    fetch: async (input, init) => {
+      const response = await aw.answer(new Request(input, init));
+      const answer = await response.clone().json();
+      // A slow device: 4 ms for any request, and 0.1 ms for each row.
+      nowMs += 4 + (Array.isArray(answer) ? answer.length / 10 : 0);
+      if (Array.isArray(answer)) rows.push(answer.length);
+      return response;
     },
   });
-  const { windowsMs } = await readAll(source, NOON_MS, NOON_MS + 18 * HOUR_MS);
-  assert.deepEqual(windowsMs.slice(0, 2), [6 * HOUR_MS, 3 * HOUR_MS]);
-  assert.ok(pauses.every((ms) => ms >= 1500), `${pauses}`);
+  await source.describe!();
+  const { events } = await readAll(source, NOON_MS, NOON_MS + 120 * HOUR_MS);
+  assert.equal(events.length, 120 * 60);
+  const late = rows.slice(10, -1);
+  // 12 ms is three times a small request: that leaves 80 rows, and up to twice the time is let pass.
+  assert.ok(late.every((count) => count >= 50 && count <= 200), `${late}`);
+  assert.ok(late.filter((count) => count <= 100).length > late.length / 2, `${late}`);
+  assert.ok(pauses.every((ms) => ms >= 2 * 4 && ms >= 10), `${pauses}`);
+  assert.ok(
+    pauses.reduce((sum, ms) => sum + ms, 0) > 1.9 * (nowMs - 30),
+    "it rests for twice as long as it asks",
+  );
 });
+
+for (const dialect of DIALECTS) {
+  Deno.test(`pages() ends a page before the event that its window cuts, rather than to read it again (${dialect})`, async () => {
+    const events = Array.from({ length: 3000 }, (_, n) => given(NOON_MS + n * MINUTE_MS, 60.5, "a", n));
+    const aw = filled(dialect, events);
+    const { source, requests } = connect(aw);
+    const { events: told } = await readAll(source, NOON_MS, NOON_MS + 60 * HOUR_MS);
+    assert.deepEqual(
+      told.map((event) => JSON.stringify(event)).sort(),
+      truth(aw, NOON_MS, NOON_MS + 60 * HOUR_MS),
+    );
+    const again = requests.filter(({ url }) => /events\/\d+$/.test(url)).length;
+    assert.ok(again <= 2, `${again} events were read again`);
+  });
+}
 
 Deno.test("pages() does not ask for less and less where a server is slow whatever it is asked", async () => {
   let nowMs = 0;

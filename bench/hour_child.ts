@@ -70,7 +70,7 @@ try {
     transactions++;
     return transaction(work);
   };
-  async function live(minutes: number) {
+  const live = async (minutes: number) => {
     const before = written();
     delivered = 0;
     transactions = 0;
@@ -80,7 +80,7 @@ try {
       if (minute % 5 === 0) await turns.deliver!();
     }
     return { delivered, writtenKb: (written() - before) / 1000, transactions };
-  }
+  };
   const inUse = await live(60);
   silentMs = nowMs;
   // The newest event is taken once it can no longer grow.

@@ -25,7 +25,7 @@ export interface CommandContext extends Parts {
    * Reads the settings: options over environment over file over defaults.
    * @throws {SettingError} when any value cannot be used
    */
-  readonly loadSettings: () => LoadedSettings;
+  readonly loadSettings: () => Promise<LoadedSettings>;
   readonly env: Env;
   /** The settings file that was named, by `--config` or in the environment. */
   readonly configPath?: string | undefined;

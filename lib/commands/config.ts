@@ -29,8 +29,8 @@ export const config: CommandSpec = {
   run: show,
 };
 
-function show({ loadSettings, options, print }: CommandContext): ExitCode {
-  const loaded = loadSettings();
+async function show({ loadSettings, options, print }: CommandContext): Promise<ExitCode> {
+  const loaded = await loadSettings();
   const rows = SETTINGS.map(({ env, secret, default: byDefault }) => {
     const origin = loaded.origins.get(env) ?? "default";
     const given = loaded.values.get(env);
@@ -72,8 +72,8 @@ function inUse({ settings }: LoadedSettings, name: string): string | undefined {
   if (name === "AW_URL") return settings.awUrl.origin;
 }
 
-function check({ loadSettings, print }: CommandContext): ExitCode {
-  const { file, warnings, settings } = loadSettings();
+async function check({ loadSettings, print }: CommandContext): Promise<ExitCode> {
+  const { file, warnings, settings } = await loadSettings();
   for (const warning of warnings) print(`Warning: ${warning}`);
   const from = file === undefined ? "there is no settings file" : file;
   print(`The settings can be used (${from})`);

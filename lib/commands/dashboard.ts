@@ -9,8 +9,8 @@ import type { CommandSpec } from "./command.ts";
 export const dashboard: CommandSpec = {
   name: "dashboard",
   description: "Print the address of the dashboard, with the token that opens it.",
-  run({ loadSettings, print }) {
-    const { settings: { healthPort, cachePath } } = loadSettings();
+  async run({ loadSettings, print }) {
+    const { settings: { healthPort, cachePath } } = await loadSettings();
     if (healthPort === undefined) {
       throw new SettingError("Cannot open the dashboard as HEALTH_PORT is not set", {
         hint: "Set it in the settings file, for example HEALTH_PORT=5610, and restart the agent",

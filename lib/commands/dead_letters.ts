@@ -62,8 +62,8 @@ export const deadLetters: CommandSpec = {
   ],
 };
 
-function list(context: CommandContext): ExitCode {
-  const letters = reading(context, (db) => listDeadLetters(db, filterOf(context)));
+async function list(context: CommandContext): Promise<ExitCode> {
+  const letters = await reading(context, (db) => listDeadLetters(db, filterOf(context)));
   if (context.options.json === true) {
     context.print(JSON.stringify((letters ?? []).map(toJson), null, 2));
     return ExitCode.Ok;
@@ -71,7 +71,7 @@ function list(context: CommandContext): ExitCode {
   if (letters === undefined || letters.length === 0) {
     context.print(
       letters === undefined
-        ? noCache(context)
+        ? await noCache(context)
         : `No dead letters${isFiltered(context) ? " of that kind" : ""}`,
     );
     return ExitCode.Ok;
@@ -92,9 +92,9 @@ function list(context: CommandContext): ExitCode {
   return ExitCode.Ok;
 }
 
-function show(context: CommandContext): ExitCode {
+async function show(context: CommandContext): Promise<ExitCode> {
   const [seq] = idsOf(context);
-  const found = reading(context, (db) => {
+  const found = await reading(context, (db) => {
     const [letter] = listDeadLetters(db, { seqs: [seq!] });
     return letter && { letter, text: textOf(db, letter) };
   });
@@ -110,28 +110,28 @@ function show(context: CommandContext): ExitCode {
   return ExitCode.Ok;
 }
 
-function retry(context: CommandContext): ExitCode {
-  const done = writing(context, (db, letters) => {
+async function retry(context: CommandContext): Promise<ExitCode> {
+  const done = await writing(context, (db, letters) => {
     const back = retryDeadLetters(db, letters.map(({ seq }) => seq));
     const left = letters.length - back;
     context.print(`${count(back, "dead letter")} put back in the queue, to be sent with the next turn`);
     if (left > 0) context.print(`${left} left as they are: they have no form at the server`);
   });
-  if (!done) context.print(noCache(context));
+  if (!done) context.print(await noCache(context));
   return ExitCode.Ok;
 }
 
-function drop(context: CommandContext): ExitCode {
-  const done = writing(context, (db, letters) => {
+async function drop(context: CommandContext): Promise<ExitCode> {
+  const done = await writing(context, (db, letters) => {
     const dropped = dropDeadLetters(db, letters.map(({ seq }) => seq));
     context.print(`${count(dropped, "dead letter")} forgotten`);
   });
-  if (!done) context.print(noCache(context));
+  if (!done) context.print(await noCache(context));
   return ExitCode.Ok;
 }
 
-function exportAll(context: CommandContext): ExitCode {
-  reading(context, (db) => {
+async function exportAll(context: CommandContext): Promise<ExitCode> {
+  await reading(context, (db) => {
     for (const letter of listDeadLetters(db, filterOf(context))) {
       const text = textOf(db, letter);
       context.print(
@@ -143,8 +143,11 @@ function exportAll(context: CommandContext): ExitCode {
 }
 
 /** Does `work` on the cache without changing it; `undefined` when there is no cache yet. */
-function reading<T>({ loadSettings }: CommandContext, work: (db: Database) => T): T | undefined {
-  const { cachePath, cacheKey } = loadSettings().settings;
+async function reading<T>(
+  { loadSettings }: CommandContext,
+  work: (db: Database) => T,
+): Promise<T | undefined> {
+  const { cachePath, cacheKey } = (await loadSettings()).settings;
   if (!exists(cachePath)) return undefined;
   using db = openDatabaseReadOnly(cachePath);
   unlockToRead(db, cacheKey);
@@ -152,11 +155,11 @@ function reading<T>({ loadSettings }: CommandContext, work: (db: Database) => T)
 }
 
 /** Does `work` on the dead letters that are meant; tells whether there is a cache. */
-function writing(
+async function writing(
   context: CommandContext,
   work: (db: Database, letters: readonly DeadLetter[]) => void,
-): boolean {
-  const { cachePath, cacheKey } = context.loadSettings().settings;
+): Promise<boolean> {
+  const { cachePath, cacheKey } = (await context.loadSettings()).settings;
   const filter = filterOf(context);
   if (!isFiltered(context) && context.options.all !== true) {
     throw new SettingError("Cannot tell which dead letters are meant", {
@@ -234,8 +237,8 @@ function notThere(ids: readonly number[]): UserError {
   });
 }
 
-function noCache({ loadSettings }: CommandContext): string {
-  return `There is no cache at "${loadSettings().settings.cachePath}" yet`;
+async function noCache({ loadSettings }: CommandContext): Promise<string> {
+  return `There is no cache at "${(await loadSettings()).settings.cachePath}" yet`;
 }
 
 function exists(path: string): boolean {

@@ -46,7 +46,7 @@ async function examine(context: CommandContext): Promise<ExitCode> {
 async function* looks(context: CommandContext, signal: AbortSignal): AsyncIterable<Check> {
   let loaded;
   try {
-    loaded = context.loadSettings();
+    loaded = await context.loadSettings();
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
     for (const line of error.message.split("\n")) {

@@ -57,8 +57,8 @@ function newKey({ args, env, print }: CommandContext): ExitCode {
   return ExitCode.Ok;
 }
 
-function status({ loadSettings, print }: CommandContext): ExitCode {
-  const { cachePath, cacheKey } = loadSettings().settings;
+async function status({ loadSettings, print }: CommandContext): Promise<ExitCode> {
+  const { cachePath, cacheKey } = (await loadSettings()).settings;
   if (!exists(cachePath)) {
     print(`There is no cache at "${cachePath}" yet`);
     return ExitCode.Ok;
@@ -168,7 +168,7 @@ async function withCache(
   { loadSettings, print }: CommandContext,
   work: (db: Database, settings: Settings, was: Encryption, report: Report) => Promise<void>,
 ): Promise<ExitCode> {
-  const { settings } = loadSettings();
+  const { settings } = await loadSettings();
   makePrivateFolder(dirname(settings.cachePath));
   makePrivateFile(`${settings.cachePath}.lock`);
   using _lock = takeLock(`${settings.cachePath}.lock`);

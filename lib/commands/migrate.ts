@@ -25,7 +25,7 @@ export const migrate: CommandSpec = {
 
 async function run(context: CommandContext): Promise<ExitCode> {
   const { env, print, args } = context;
-  const { settings } = context.loadSettings();
+  const { settings } = await context.loadSettings();
   const { cachePath, cacheKey } = settings;
   makePrivateFolder(dirname(cachePath));
   makePrivateFile(`${cachePath}.lock`);

@@ -44,7 +44,7 @@ interface Line {
 
 async function show(context: CommandContext): Promise<ExitCode> {
   const { options, print } = context;
-  const { settings } = context.loadSettings();
+  const { settings } = await context.loadSettings();
   const hours = readHours(options.hours);
   const key = readHashKey(hashKeyFile(settings.cachePath));
   // Nothing is written: without a key there is none yet, and the hashes shown are examples.

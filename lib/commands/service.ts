@@ -66,11 +66,11 @@ function managerOf(os: typeof Deno.build.os): Manager {
   throw new SettingError(`Cannot define a service on ${os} as the agent knows none there`);
 }
 
-function install(context: CommandContext): ExitCode {
+async function install(context: CommandContext): Promise<ExitCode> {
   const { env, options, print } = context;
   const { os } = Deno.build;
   const manager = managerOf(os);
-  const { settings, file: settingsFile } = context.loadSettings();
+  const { settings, file: settingsFile } = await context.loadSettings();
   // Found at the usual places, it is found there by the service too.
   const named = context.program.opts().config !== undefined || Boolean(env("LIFELOG_CONFIG"));
   const program = programOf(options.program);
@@ -136,11 +136,11 @@ function uninstall({ env, print }: CommandContext): ExitCode {
   return ExitCode.Ok;
 }
 
-function status(context: CommandContext): ExitCode {
+async function status(context: CommandContext): Promise<ExitCode> {
   const { env, print } = context;
   const file = serviceFile({ env });
   const defined = exists(file);
-  const { cachePath } = context.loadSettings().settings;
+  const { cachePath } = (await context.loadSettings()).settings;
   const running = isLocked(`${cachePath}.lock`);
   print(`Service: ${defined ? `defined in ${file}` : "not defined"}`);
   print(`Agent: ${running ? "running" : "not running"} on ${cachePath}`);

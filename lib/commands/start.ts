@@ -49,7 +49,7 @@ export const start: CommandSpec = {
 /** Opens all that the agent works with, in the order that keeps a second agent and other users out, and runs it. */
 async function open(context: CommandContext): Promise<ExitCode> {
   const { options, env, terminate } = context;
-  const { settings, warnings } = context.loadSettings();
+  const { settings, warnings } = await context.loadSettings();
   const sinceUs = typeof options.since === "string" ? parseSince(options.since, Date.now()) : undefined;
 
   const log = getLogger(["lifelog-agent"]);

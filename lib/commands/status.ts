@@ -19,8 +19,8 @@ const CODES: Record<Level, ExitCode> = {
   failing: ExitCode.Usage,
 };
 
-function show(context: CommandContext): ExitCode {
-  const { settings } = context.loadSettings();
+async function show(context: CommandContext): Promise<ExitCode> {
+  const { settings } = await context.loadSettings();
   const delivers = settings.endpoint !== undefined;
   const report = makeReport({ cachePath: settings.cachePath });
   const verdict = judge(report, { ...settings, delivers });

@@ -4,6 +4,7 @@ import { SettingError } from "../errors.ts";
 import { isLoopback } from "../loopback.ts";
 import { expandHome, stateFolder } from "../paths.ts";
 import { dirname, join } from "node:path";
+import { type Expressions, loadExpressions, NoExpressionsError } from "../filters/pattern.ts";
 import { PRESET_NAMES } from "../filters/presets.ts";
 import { nearest, readSettingsFile, type SettingsFileOptions } from "./file.ts";
 import { readOwnRules } from "./privacy.ts";
@@ -12,13 +13,15 @@ import { LOG_LEVELS, type Origin, SETTINGS, type Settings } from "./settings.ts"
 const PLACEHOLDER_ENDPOINT = "https://your-central-server.example.com/api/v1/ingest";
 const PLACEHOLDER_TOKEN = /^(your|change|replace)[-_ ]?.*(token|secret|key|me|here)/i;
 
-/** What {@link loadSettings} needs. */
+/** What {@link loadSettings} and {@link readSettings} need. */
 export interface LoadOptions extends SettingsFileOptions {
   /** Values given as options, by the name of the variable. */
   readonly flags?: Readonly<Record<string, string>>;
+  /** The engine of regular expressions, if privacy rules may have them. */
+  readonly expressions?: Expressions;
 }
 
-/** What {@link loadSettings} found. */
+/** What they found. */
 export interface LoadedSettings {
   readonly settings: Settings;
   readonly origins: ReadonlyMap<string, Origin>;
@@ -31,12 +34,26 @@ export interface LoadedSettings {
 }
 
 /**
+ * Reads all settings, and loads the engine of regular expressions where a privacy rule has one.
+ * @throws {SettingError} when any value cannot be used; the message names every one that is wrong
+ */
+export async function loadSettings(options: LoadOptions): Promise<LoadedSettings> {
+  try {
+    return readSettings(options);
+  } catch (error) {
+    if (!(error instanceof NoExpressionsError)) throw error;
+    return readSettings({ ...options, expressions: await loadExpressions() });
+  }
+}
+
+/**
  * Reads all settings: options win over the environment, the environment over the settings file, the file over the
  * defaults.
  * @throws {SettingError} when any value cannot be used; the message names every one that is wrong
+ * @throws {NoExpressionsError} when a privacy rule has a regular expression and no engine is given
  */
-export function loadSettings(options: LoadOptions): LoadedSettings {
-  const { flags = {}, env, readTextFile = Deno.readTextFileSync } = options;
+export function readSettings(options: LoadOptions): LoadedSettings {
+  const { flags = {}, env, readTextFile = Deno.readTextFileSync, expressions } = options;
   const place = options.os === undefined ? { env } : { env, os: options.os };
   const problems: string[] = [];
   const warnings: string[] = [];
@@ -312,7 +329,7 @@ export function loadSettings(options: LoadOptions): LoadedSettings {
     logFormat: logFormat ?? "text",
     privacy: {
       preset: preset ?? "standard",
-      own: readOwnRules({ file, rulesFile: path("PRIVACY_RULES_FILE"), readTextFile, problems }),
+      own: readOwnRules({ file, rulesFile: path("PRIVACY_RULES_FILE"), readTextFile, problems, expressions }),
     },
   };
   if (problems.length > 0) {

@@ -1,5 +1,6 @@
 import { parse as parseToml } from "smol-toml";
 import { SettingError } from "../errors.ts";
+import type { Expressions } from "../filters/pattern.ts";
 import { readRules, type RuleSet } from "../filters/rule.ts";
 
 /** Where the user's own privacy rules stand. */
@@ -11,14 +12,17 @@ export interface OwnRulesOptions {
   readonly readTextFile: (path: string) => string;
   /** Gets a line for every rule that cannot be read: with one of them, nothing may be sent. */
   readonly problems: string[];
+  /** The engine of regular expressions, once it is known that a rule has one. */
+  readonly expressions: Expressions | undefined;
 }
 
 /** Reads the user's own privacy rules: those of their own file first, then those of the settings file. */
-export function readOwnRules({ file, rulesFile, readTextFile, problems }: OwnRulesOptions): RuleSet {
+export function readOwnRules(options: OwnRulesOptions): RuleSet {
+  const { file, rulesFile, readTextFile, problems, expressions } = options;
   const sets: RuleSet[] = [];
   function add(read: () => unknown, from: string): void {
     try {
-      sets.push(readRules(read(), from));
+      sets.push(readRules(read(), from, expressions));
     } catch (error) {
       if (!(error instanceof SettingError)) throw error;
       problems.push(error.message);

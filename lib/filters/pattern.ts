@@ -1,10 +1,27 @@
-import { RE2JS } from "re2js";
+import type { RE2JS } from "re2js";
 
 /** A program of more instructions than this is refused: it and the text's length bound the time of a match. */
 const MAX_PROGRAM = 1000;
 const MAX_PATTERN_LENGTH = 1000;
 /** Regular expressions look no further than this into a text, in UTF-16 units; a longer one counts as matched. */
 const MAX_TEXT_LENGTH = 64 * 1024;
+
+/** The engine of regular expressions. */
+export type Expressions = typeof RE2JS;
+
+/** Loads the engine, which is as large as all else that reads rules, and which few rules need. */
+export async function loadExpressions(): Promise<Expressions> {
+  return (await import("re2js")).RE2JS;
+}
+
+/** A pattern is a regular expression, and there is no engine to read it by. */
+export class NoExpressionsError extends Error {
+  override readonly name = "NoExpressionsError";
+
+  constructor() {
+    super("Cannot read a regular expression as its engine is not loaded");
+  }
+}
 
 /** Tells whether a text fits. Pure, never throws, and takes time linear in the text. */
 export type Pattern = (text: string) => boolean;
@@ -18,30 +35,32 @@ export type Pattern = (text: string) => boolean;
  * good; RE2's take linear time whatever is written, and know neither look-around nor back-references.
  *
  * @throws {SyntaxError} when it cannot be read, or would be too slow
+ * @throws {NoExpressionsError} when it is an expression and no engine is given
  *
  * @example
  * ```ts
  * import assert from "node:assert/strict";
- * import { readPattern } from "./pattern.ts";
+ * import { loadExpressions, readPattern } from "./pattern.ts";
  *
  * assert.equal(readPattern("*invoice*")("My Invoices - Writer"), true);
- * assert.equal(readPattern("/\\bbank\\b/")("river banks"), false);
+ * assert.equal(readPattern("/\\bbank\\b/", await loadExpressions())("river banks"), false);
  * ```
  */
-export function readPattern(source: string): Pattern {
+export function readPattern(source: string, expressions?: Expressions): Pattern {
   if (source.trim() === "") throw new SyntaxError("it is empty");
   if (source.length > MAX_PATTERN_LENGTH) {
     throw new SyntaxError(`it is longer than ${MAX_PATTERN_LENGTH} characters`);
   }
   return source.length > 2 && source.startsWith("/") && source.endsWith("/")
-    ? expression(source.slice(1, -1))
+    ? expression(source.slice(1, -1), expressions)
     : glob(source);
 }
 
-function expression(source: string): Pattern {
+function expression(source: string, expressions: Expressions | undefined): Pattern {
+  if (expressions === undefined) throw new NoExpressionsError();
   let compiled: RE2JS;
   try {
-    compiled = RE2JS.compile(source, RE2JS.CASE_INSENSITIVE | RE2JS.DOTALL);
+    compiled = expressions.compile(source, expressions.CASE_INSENSITIVE | expressions.DOTALL);
   } catch (error) {
     const reason = error instanceof Error
       ? error.message.replace(/^error parsing regexp: |\(\?s\)\(\?i\)|\(\?i\)\(\?s\)/g, "")

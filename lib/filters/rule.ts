@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import { SettingError } from "../errors.ts";
 import { type DailyTime, DAYS, readDailyTime } from "./daily_time.ts";
-import { type Pattern, readPattern } from "./pattern.ts";
+import { type Expressions, type Pattern, readPattern } from "./pattern.ts";
 import type { UrlPart } from "./reduce_url.ts";
 
 const ACTIONS = ["drop", "redact", "replace", "hash", "url-origin", "url-path", "keep"] as const;
@@ -85,9 +85,11 @@ export interface RuleSet {
  *
  * @param value what stands at `privacy.rules`
  * @param from where it stands, for the error
+ * @param expressions the engine of regular expressions, if rules may have them
  * @throws {SettingError} naming every rule that cannot be read, the value and what it must be
+ * @throws {NoExpressionsError} when a rule has a regular expression and no engine is given
  */
-export function readRules(value: unknown, from: string): RuleSet {
+export function readRules(value: unknown, from: string, expressions?: Expressions): RuleSet {
   const problems: string[] = [];
   const texts: RuleText[] = [];
   const rules: Rule[] = [];
@@ -107,7 +109,7 @@ export function readRules(value: unknown, from: string): RuleSet {
         for (const issue of result.issues) explain(issue, entry, problem);
         continue;
       }
-      const read = readRule(result.output, `rule ${label}`, problem);
+      const read = readRule(result.output, `rule ${label}`, problem, expressions);
       texts.push(result.output);
       rules.push(read);
     }
@@ -148,16 +150,17 @@ function readRule(
   raw: RuleText,
   name: string,
   problem: (key: string, why: string, got?: unknown) => void,
+  expressions: Expressions | undefined,
 ): Rule {
   function patterns(
     key: "app" | "title" | "url" | "domain" | "bucket",
-    read: (source: string) => Pattern,
+    read: (source: string, expressions?: Expressions) => Pattern,
   ): Pattern | undefined {
     const sources = raw[key];
     if (sources === undefined) return undefined;
     const any = [sources].flat().flatMap((source) => {
       try {
-        return [read(source)];
+        return [read(source, expressions)];
       } catch (error) {
         if (!(error instanceof SyntaxError)) throw error;
         problem(`"${key}"`, `cannot be used as ${error.message}`, source);
@@ -227,8 +230,8 @@ function urlPartOf(action: Action, keepUrl: "origin" | "path" | undefined): UrlP
 }
 
 /** A domain without a star stands for itself and all below it. */
-function readDomain(source: string): Pattern {
-  if (source.startsWith("/") || /[*?]/.test(source)) return readPattern(source);
+function readDomain(source: string, expressions?: Expressions): Pattern {
+  if (source.startsWith("/") || /[*?]/.test(source)) return readPattern(source, expressions);
   const name = source.trim().toLowerCase().replace(/^\.|\.$/g, "");
   const ascii = URL.parse(`http://${name}`)?.hostname;
   if (!ascii || /[/:@#\s]/.test(name)) throw new SyntaxError("it is no domain such as example.org");

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { loadSettings } from "../../lib/config/load.ts";
+import { readSettings } from "../../lib/config/load.ts";
 import { SETTINGS } from "../../lib/config/settings.ts";
 import { settingsTemplate } from "../../lib/config/template.ts";
 import { Program } from "./program.ts";
@@ -74,7 +74,7 @@ Deno.test("config check tells what is odd and what cannot be used", async () => 
 
 Deno.test("the settings file that config init writes says the defaults, in both forms", () => {
   const env = (name: string) => ({ HOME: "/h", USERPROFILE: "/h" } as Record<string, string>)[name];
-  const byDefault = loadSettings({
+  const byDefault = readSettings({
     env,
     readTextFile: () => {
       throw new Deno.errors.NotFound();
@@ -82,7 +82,7 @@ Deno.test("the settings file that config init writes says the defaults, in both 
   });
   for (const format of ["toml", "env"] as const) {
     const text = settingsTemplate(format);
-    const load = (text: string) => loadSettings({ env, config: `/c.${format}`, readTextFile: () => text });
+    const load = (text: string) => readSettings({ env, config: `/c.${format}`, readTextFile: () => text });
     assert.deepEqual(load(text).settings, byDefault.settings);
     const live = load(text.replaceAll(/^# ((?:[a-z_]+ = |[A-Z_]+=).*)$/gm, "$1"));
     assert.deepEqual(live.warnings, []);

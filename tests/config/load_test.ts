@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { type LoadedSettings, type LoadOptions, loadSettings } from "../../lib/config/load.ts";
+import { type LoadedSettings, type LoadOptions, readSettings } from "../../lib/config/load.ts";
 import { SETTINGS } from "../../lib/config/settings.ts";
 
 /** Loads settings of a device with these files and variables, and no others. */
@@ -12,7 +12,7 @@ function load(
     >,
 ): LoadedSettings {
   const variables: Record<string, string> = { HOME: "/home/ada", ...env };
-  return loadSettings({
+  return readSettings({
     os: "linux",
     env: (name) => variables[name],
     readTextFile: (path) => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { loadSettings } from "../../lib/config/load.ts";
+import { readSettings } from "../../lib/config/load.ts";
 import { SettingError } from "../../lib/errors.ts";
 
 const ignore = Deno.build.os === "windows";
@@ -10,7 +10,7 @@ async function inFolder(
   files: Record<string, [text: string, mode: number]>,
   act: (
     folder: string,
-    load: (env: Record<string, string>, config?: string) => ReturnType<typeof loadSettings>,
+    load: (env: Record<string, string>, config?: string) => ReturnType<typeof readSettings>,
   ) => void,
 ): Promise<void> {
   const folder = await Deno.makeTempDir({ prefix: "lifelog-secrets-" });
@@ -20,7 +20,7 @@ async function inFolder(
       if (!ignore) Deno.chmodSync(join(folder, name), mode);
     }
     act(folder, (env, config) =>
-      loadSettings({
+      readSettings({
         env: (name) => ({ HOME: folder, ...env })[name],
         ...(config === undefined ? {} : { config: join(folder, config) }),
       }));

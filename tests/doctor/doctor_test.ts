@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { loadSettings } from "../../lib/config/load.ts";
+import { readSettings } from "../../lib/config/load.ts";
 import type { Check } from "../../lib/doctor/check.ts";
 import { checkActivityWatch } from "../../lib/doctor/activitywatch.ts";
 import { checkDevice } from "../../lib/doctor/device.ts";
@@ -142,7 +142,7 @@ Deno.test("doctor looks at files, disk and service of this device", {
     const look = (freeBytes: number) => {
       const report = makeReport({ cachePath });
       return levels(checkDevice({
-        loaded: loadSettings({ env, config: file }),
+        loaded: readSettings({ env, config: file }),
         report: { ...report, cache: { ...report.cache, freeBytes } },
         env,
         os: "linux",

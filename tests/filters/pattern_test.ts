@@ -1,6 +1,20 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { readPattern } from "../../lib/filters/pattern.ts";
+import {
+  loadExpressions,
+  NoExpressionsError,
+  type Pattern,
+  readPattern as read,
+} from "../../lib/filters/pattern.ts";
+
+const expressions = await loadExpressions();
+const readPattern = (source: string): Pattern => read(source, expressions);
+
+Deno.test("only an expression needs its engine", () => {
+  assert.equal(read("*bank*")("My bank"), true);
+  assert.equal(read("/ bank")("/ bank"), true);
+  assert.throws(() => read("/bank/"), NoExpressionsError);
+});
 
 Deno.test("a glob fits whole texts, minds no case, and ? stands for one character of any plane", () => {
   const cases: [string, string, boolean][] = [

@@ -2,9 +2,12 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { encodeEvent } from "../../lib/encode.ts";
 import type { ActivityEvent, Bucket, BucketType, Policy } from "../../lib/event.ts";
+import { loadExpressions } from "../../lib/filters/pattern.ts";
 import { createPolicy } from "../../lib/filters/privacy.ts";
 import { PRESET_NAMES } from "../../lib/filters/presets.ts";
 import { readRules, type RuleText } from "../../lib/filters/rule.ts";
+
+const expressions = await loadExpressions();
 
 const S = 1_000_000;
 const CANARY = "canary7f3a";
@@ -15,7 +18,11 @@ const BUCKETS: Record<BucketType, Bucket> = {
 };
 
 function policyOf(rules: readonly RuleText[], preset: typeof PRESET_NAMES[number]): Policy {
-  return createPolicy({ preset, own: readRules(rules, "test"), hashKey: () => new Uint8Array(32) });
+  return createPolicy({
+    preset,
+    own: readRules(rules, "test", expressions),
+    hashKey: () => new Uint8Array(32),
+  });
 }
 
 /** Any text around the canary, in any case: rules mind neither. */

@@ -1,8 +1,12 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { loadSettings } from "../../lib/config/load.ts";
+import { loadSettings, readSettings } from "../../lib/config/load.ts";
 import { SettingError } from "../../lib/errors.ts";
-import { readRules } from "../../lib/filters/rule.ts";
+import { loadExpressions } from "../../lib/filters/pattern.ts";
+import { readRules as read } from "../../lib/filters/rule.ts";
+
+const expressions = await loadExpressions();
+const readRules = (value: unknown, from: string) => read(value, from, expressions);
 
 /** The error of rules that cannot be read. */
 function problemOf(...rules: unknown[]): string {
@@ -47,7 +51,7 @@ Deno.test("readRules() names every rule that is wrong, and reads none of them", 
 
 /** The settings from files by their path, and an environment. */
 function settingsOf(files: Record<string, string>, env: Record<string, string> = {}) {
-  return loadSettings({
+  return readSettings({
     env: (name) => ({ HOME: "/home/ann", LIFELOG_CONFIG: Object.keys(files)[0]!, ...env })[name],
     os: "linux",
     readTextFile: (path) => {
@@ -74,6 +78,20 @@ Deno.test("rules are read from the settings file, and from a file of their own b
     "/r.toml": own,
   });
   assert.deepEqual([env.preset, env.own.rules.length], ["minimal", 1]);
+});
+
+Deno.test("settings are read with the engine of expressions where a rule has one", async () => {
+  const load = (rule: string) =>
+    loadSettings({
+      env: (name) => name === "HOME" ? "/home/ann" : undefined,
+      os: "linux",
+      config: "/c.toml",
+      readTextFile: () => rule,
+    });
+  const { settings } = await load(RULE.replace('"x"', "'/^a+$/'"));
+  assert.equal(settings.privacy.own.rules[0]!.app!("AAA"), true);
+  await assert.rejects(load(RULE.replace('"x"', "'/(/'")), /rule 1 in "\/c.toml".*missing closing/);
+  await assert.rejects(load(RULE.replace("drop", "hide")), SettingError);
 });
 
 Deno.test("whatever looks like a privacy setting and is none stops the agent", () => {

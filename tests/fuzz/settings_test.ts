@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { loadSettings } from "../../lib/config/load.ts";
+import { readSettings } from "../../lib/config/load.ts";
 import { SETTINGS } from "../../lib/config/settings.ts";
 import { SettingError } from "../../lib/errors.ts";
 
@@ -29,7 +29,7 @@ const value = fc.oneof(
 );
 
 function load(path: string, text: string, env: Record<string, string>) {
-  return loadSettings({
+  return readSettings({
     config: path,
     env: (name) => ({ HOME: "/nonexistent", ...env })[name],
     readTextFile: (asked) => {

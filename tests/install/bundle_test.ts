@@ -8,5 +8,6 @@ Deno.test("toAscii() writes escapes that mean the same in text, templates and ex
   const [before, after] = [code, ascii].map((text) => new Function(`return ${text}`)());
   assert.deepEqual({ ...after, find: 0 }, { ...before, find: 0 });
   for (const text of ["–", "𝄞", "|"]) assert.ok(after.find.test(text), text);
-  assert.throws(() => toAscii("String.raw`ä`"), /String\.raw/);
+  assert.throws(() => toAscii("String.raw`a ä`"), /String\.raw/);
+  assert.equal(toAscii("String.raw`a` + 'ä'"), "String.raw`a` + '\\u00e4'");
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
-import { openDatabase } from "../../lib/store/database.ts";
+import { type Database, openDatabase } from "../../lib/store/database.ts";
 import { getMeta, setMeta } from "../../lib/store/meta.ts";
 import { MIGRATIONS } from "../../lib/store/migrations.ts";
 
@@ -79,6 +79,53 @@ Deno.test("a cache of a newer agent is refused, with what to do, and left alone"
     });
     using db = new DatabaseSync(path);
     assert.ok(db.prepare("SELECT 1 FROM sqlite_master WHERE name = 'later'").get());
+  });
+});
+
+const WORDS = "what was readable once";
+
+/** Leaves behind the pages of rows that were deleted. */
+function fillAndEmpty(db: Database): void {
+  db.run("INSERT INTO bucket (name, type, created) VALUES ('b', 'currentwindow', '')");
+  const body = `${WORDS} `.repeat(10);
+  for (let n = 0; n < 10; n++) {
+    db.transaction(() =>
+      db.insertAll(
+        "INSERT INTO outbox (bucket_id, start_us, digest, duration, cached_at_ms, body) VALUES",
+        Array.from({ length: 2000 }, (_, i) => [1, i, new Uint8Array(16), 1, 1, body]),
+      )
+    );
+  }
+  db.run("DELETE FROM outbox");
+}
+
+Deno.test("shrink() gives back as many pages as it is told, in one transaction, and the log stays small", async () => {
+  await withFolder((path) => {
+    using db = openDatabase(path);
+    fillAndEmpty(db);
+    const full = db.freePages();
+    assert.ok(full > 1000, `${full} free pages`);
+    for (let left = full; left > 0; left -= 300) {
+      db.shrink(Math.min(300, left));
+      assert.equal(db.freePages(), Math.max(0, left - 300));
+      const { size } = Deno.statSync(`${path}-wal`);
+      assert.ok(size < 16e6, `${size} bytes in the log`);
+    }
+  });
+});
+
+Deno.test("scrub() leaves nothing of what was deleted before it, in no page that is free", async () => {
+  await withFolder((path) => {
+    using db = openDatabase(path);
+    fillAndEmpty(db);
+    const holds = () =>
+      ["", "-wal"].some((suffix) =>
+        new TextDecoder("latin1").decode(Deno.readFileSync(path + suffix)).includes(WORDS)
+      );
+    assert.ok(holds());
+    assert.ok(db.scrub(["outbox", "dead_letter", "ledger"]));
+    assert.ok(!holds());
+    assert.equal(db.freePages(), 0);
   });
 });
 

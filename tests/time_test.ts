@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { formatTimeUs, parseTimeUs, sleep } from "../lib/time.ts";
+import { formatTimeUs, parseTimeUs, sleep, timeLimit } from "../lib/time.ts";
 
 Deno.test("parseTimeUs() reads what both ActivityWatch servers write: no, three, six or nine digits, Z or an offset", () => {
   const base = Date.UTC(2026, 2, 29, 1, 30) * 1000;
@@ -54,4 +54,22 @@ Deno.test("sleep() ends at once when it is aborted, before or meanwhile, with th
   stop.abort(new Error("meanwhile"));
   await assert.rejects(slept, /meanwhile/);
   await sleep(0, { signal: new AbortController().signal });
+});
+
+Deno.test("timeLimit() aborts when its time is over, or with the other signal, and once it is disposed of, no more", async () => {
+  {
+    using limit = timeLimit(1);
+    await new Promise((resolve) => limit.signal.addEventListener("abort", resolve));
+    assert.ok(limit.isOver());
+    assert.equal(limit.signal.reason.name, "TimeoutError");
+  }
+  const outer = new AbortController();
+  const done = timeLimit(60_000, outer.signal);
+  done[Symbol.dispose]();
+  using limit = timeLimit(60_000, outer.signal);
+  outer.abort("stop");
+  assert.deepEqual([limit.signal.reason, limit.isOver()], ["stop", false]);
+  assert.equal(done.signal.aborted, false);
+  using late = timeLimit(60_000, outer.signal);
+  assert.equal(late.signal.reason, "stop");
 });

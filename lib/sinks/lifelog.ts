@@ -4,7 +4,7 @@ import { retryAfterMs } from "../backoff.ts";
 import { readBounded } from "../bounded_body.ts";
 import type { Batch, SendResult, Sink } from "../event.ts";
 import { probeLifelog } from "./lifelog_probe.ts";
-import { formatTimeUs, MS_US } from "../time.ts";
+import { formatTimeUs, MS_US, timeLimit } from "../time.ts";
 
 const MAX_ANSWER_BYTES = 1024 * 1024;
 const MAX_REASON_LENGTH = 200;
@@ -81,7 +81,7 @@ export function lifelogSink(options: LifelogSinkOptions): Sink {
     body: string | Uint8Array<ArrayBuffer>,
     { signal }: { signal?: AbortSignal },
   ): Promise<SendResult> {
-    const timeout = AbortSignal.timeout(timeoutMs);
+    using limit = timeLimit(timeoutMs, signal);
     let response: Response;
     let text: string;
     try {
@@ -90,17 +90,17 @@ export function lifelogSink(options: LifelogSinkOptions): Sink {
         headers: typeof body === "string" ? headers : gzipHeaders,
         body,
         redirect: "manual",
-        signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
+        signal: limit.signal,
       });
       clockAheadMs = aheadMs(response, now()) ?? clockAheadMs;
       text = await readBounded(response, MAX_ANSWER_BYTES);
     } catch (error) {
       signal?.throwIfAborted();
-      const reason = timeout.aborted ? `no answer within ${timeoutMs / 1000} s` : connectionFault(error);
+      const reason = limit.isOver() ? `no answer within ${timeoutMs / 1000} s` : connectionFault(error);
       return {
         kind: "retry",
         reason,
-        ...(timeout.aborted ? { slow: true } : {}),
+        ...(limit.isOver() ? { slow: true } : {}),
         ...(UNREACHED.has(reason) ? { unreached: true } : {}),
       };
     }

@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import { readBounded } from "../bounded_body.ts";
 import type { ProbeResult } from "../event.ts";
+import { timeLimit } from "../time.ts";
 
 const MAX_ANSWER_BYTES = 64 * 1024;
 /**
@@ -35,13 +36,13 @@ export async function probeLifelog(options: ProbeOptions): Promise<ProbeResult> 
   const { endpoint, headers, timeoutMs, fetch: request, now, faultOf, signal } = options;
 
   async function ask(headers: Headers): Promise<{ response: Response; text: string; clockAheadMs?: number }> {
-    const timeout = AbortSignal.timeout(timeoutMs);
+    using limit = timeLimit(timeoutMs, signal);
     const response = await request(endpoint, {
       method: "POST",
       headers,
       body: NO_BATCH,
       redirect: "manual",
-      signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
+      signal: limit.signal,
     });
     const serverMs = Date.parse(response.headers.get("date") ?? "");
     const clockAheadMs = Number.isNaN(serverMs) ? {} : { clockAheadMs: serverMs - now() };

@@ -11,7 +11,7 @@ import type {
   Source,
   SourceDescription,
 } from "../event.ts";
-import { DAY_US, HOUR_US, MINUTE_US, MS_US, parseTimeUs, SECOND_US, sleep } from "../time.ts";
+import { DAY_US, HOUR_US, MINUTE_US, MS_US, parseTimeUs, SECOND_US, sleep, timeLimit } from "../time.ts";
 
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 /** For the smallest window, which cannot be read in parts: there may be a million events of one time. */
@@ -151,14 +151,14 @@ export function activityWatchSource(options: ActivityWatchOptions = {}): Source 
   }
 
   async function ask(path: string, signal: AbortSignal | undefined, maxBytes: number): Promise<unknown> {
-    const timeout = AbortSignal.timeout(timeoutMs);
+    using limit = timeLimit(timeoutMs, signal);
     let status: number | undefined;
     let text: string;
     try {
       const response = await request(new URL(`/api/0${path}`, url), {
         redirect: "manual",
         headers: apiKey === undefined || !isLoopback(url) ? {} : { authorization: `Bearer ${apiKey}` },
-        signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
+        signal: limit.signal,
       });
       status = response.status;
       if (status !== 200) {
@@ -171,7 +171,7 @@ export function activityWatchSource(options: ActivityWatchOptions = {}): Source 
       if (error instanceof SourceError) throw error;
       if (error instanceof RangeError) throw new TooMuchError(error.message, { cause: error });
       const cannot = `Cannot read ActivityWatch at ${url.origin}`;
-      if (timeout.aborted) {
+      if (limit.isOver()) {
         throw new TooSlowError(`${cannot}: no answer within ${timeoutMs / 1000} s`, { cause: error });
       }
       throw new SourceError(`${cannot}: no connection`, { cause: error });

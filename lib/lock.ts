@@ -28,7 +28,13 @@ export function takeLock(path: string): Disposable {
       hint: "Stop that agent first, or give this one a cache of its own by LOCAL_CACHE_DB_PATH",
     });
   }
-  return file;
+  return {
+    [Symbol.dispose]() {
+      // To close it is not enough where another process is being started at this moment and holds it open as well.
+      file.unlockSync();
+      file.close();
+    },
+  };
 }
 
 /** Who asks whether it is held holds it for an instant: that is no other agent. */

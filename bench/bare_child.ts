@@ -1,6 +1,6 @@
 /**
  * The bare work that a collector and a deliverer cannot leave out, in a process of its own as theirs is; prints what each
- * took. Arguments: ActivityWatch's address, the server's, and how many events there are.
+ * took. Arguments: ActivityWatch's address, the server's, how many events there are, and in how many pages to read them.
  */
 
 import { Buffer } from "node:buffer";
@@ -9,9 +9,9 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { encodeEvent } from "../lib/encode.ts";
 import { usageOf } from "./children.ts";
-import { BUCKET, endUs, eventOf, START_US } from "./corpus.ts";
+import { BUCKET, endUs, eventOf, START_US, STEP_US } from "./corpus.ts";
 
-const [aw, endpoint, count] = Deno.args;
+const [aw, endpoint, count, pages] = Deno.args;
 const events = Number(count);
 const folder = await Deno.makeTempDir({ prefix: "lifelog-bench-" });
 try {
@@ -32,14 +32,14 @@ try {
   await Deno.remove(folder, { recursive: true });
 }
 
-/** Fetches the same pages, parses them, hashes each event's data and inserts it into a table without an index. */
+/** Fetches as large pages, parses them, hashes each event's data and inserts it into a table without an index. */
 async function bareCollect(path: string): Promise<number> {
   const db = new DatabaseSync(path);
   db.exec("PRAGMA journal_mode = WAL");
   db.exec("PRAGMA synchronous = NORMAL");
   db.exec("CREATE TABLE event (digest BLOB, start TEXT, duration REAL, body TEXT)");
   const insert = db.prepare("INSERT INTO event VALUES (?, ?, ?, ?)");
-  const pageUs = 2000 * (endUs(1) - START_US);
+  const pageUs = Math.ceil(events / Number(pages)) * STEP_US;
   const beganMs = performance.now();
   for (let at = START_US; at < endUs(events); at += pageUs) {
     const query = `start=${new Date(at / 1000).toISOString()}&end=${

@@ -46,6 +46,25 @@ async function ensureCollector(): Promise<string> {
   return binary;
 }
 
+/** A virtual environment with FastAPI, made on first use and kept; returns its Python. */
+async function ensureFastApi(): Promise<string> {
+  const venv = join(Deno.env.get("TMPDIR") ?? "/tmp", "lifelog-agent-bench-fastapi");
+  const python = join(venv, "bin", "python");
+  const works = async () => {
+    try {
+      return (await new Deno.Command(python, { args: ["-c", "import fastapi, uvicorn"] }).output()).success;
+    } catch {
+      return false;
+    }
+  };
+  if (await works()) return python;
+  await new Deno.Command("python3", { args: ["-m", "venv", "--clear", venv] }).output();
+  await new Deno.Command(python, { args: ["-m", "pip", "install", "-q", "fastapi", "uvicorn[standard]"] })
+    .output();
+  if (!await works()) throw new Error("Cannot make an environment with FastAPI");
+  return python;
+}
+
 /** Runs one part; what fails is said and does not keep the others from running. */
 async function part(name: string, work: () => Promise<void>): Promise<void> {
   if (only.length > 0 && !only.includes(name)) return;
@@ -112,7 +131,12 @@ await part("peers", () =>
     python: venv && join(venv, "bin", "python"),
     otelcol,
   }));
-await part("limits", () => limits(report, { events: quick ? 5_000 : 100_000, runs: quick ? 1 : 5 }));
+await part("limits", async () =>
+  limits(report, {
+    events: quick ? 5_000 : 100_000,
+    runs: quick ? 1 : 5,
+    fastapi: await optional(ensureFastApi),
+  }));
 await part("scale", async () => {
   await ensureBinary();
   await scale(report, quick ? [1_000, 10_000] : [10_000, 100_000, 1_000_000, 5_000_000]);

@@ -104,6 +104,21 @@ export class Receiver implements AsyncDisposable {
     return new Receiver(child, Number(await child.line()));
   }
 
+  /** FastAPI in the place of the real server's front door, by a Python that has it. */
+  static async fastapi(python: string): Promise<Receiver> {
+    const child = new Child(python, [new URL("./peers/fastapi_server.py", import.meta.url).pathname]);
+    const receiver = new Receiver(child, Number(await child.line()));
+    for (let tries = 0; tries < 50; tries++) {
+      try {
+        await (await fetch(receiver.endpoint)).body?.cancel();
+        break;
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+    }
+    return receiver;
+  }
+
   get endpoint(): URL {
     return new URL(`http://127.0.0.1:${this.port}/api/v1/ingest`);
   }

@@ -3,7 +3,7 @@
 import { digestOf, encodeEvent } from "../lib/encode.ts";
 import { cover, ensureBucket } from "../lib/store/cursors.ts";
 import { openDatabase } from "../lib/store/database.ts";
-import { addVersions, tagged } from "../lib/store/ledger.ts";
+import { tagged } from "../lib/store/ledger.ts";
 import { getMeta } from "../lib/store/meta.ts";
 import { addAllToOutbox } from "../lib/store/outbox.ts";
 import { BUCKET, endUs, eventOf, START_US } from "./corpus.ts";
@@ -25,7 +25,6 @@ for (let n = 0; n < Number(count); n += PAGE) {
     };
   });
   db.transaction(() => {
-    addVersions(db, id, events.map(({ version }) => version), 0);
     addAllToOutbox(db, id, events, Date.now(), rules);
     cover(db, id, { fromUs: START_US, toUs: endUs(n + events.length) });
   });

@@ -1,9 +1,6 @@
 /** How fast events are collected and delivered: beside other designs, beside the bare work, and where the time goes. */
 
-import { Buffer } from "node:buffer";
-import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { DatabaseSync } from "node:sqlite";
 import { encodeEvent } from "../lib/encode.ts";
 import { Child, Receiver, usageOf } from "./children.ts";
 import { BUCKET, endUs, eventOf, START_US } from "./corpus.ts";
@@ -209,121 +206,73 @@ service:
   }
 }
 
+/** How large the comparison with the bare work is. */
+export interface LimitOptions {
+  readonly events: number;
+  readonly runs: number;
+  /** A Python with FastAPI; absent where there is none. */
+  readonly fastapi: string | undefined;
+}
+
 /** Against the bare work that cannot be left out. */
-export async function limits(
-  report: Report,
-  { events, runs }: { events: number; runs: number },
-): Promise<void> {
+export async function limits(report: Report, { events, runs, fastapi }: LimitOptions): Promise<void> {
   report.heading("Near the limit");
   await using activityWatch = Child.deno("./activitywatch.ts", events);
   const aw = `http://127.0.0.1:${await activityWatch.line()}`;
-  await using quick = await Receiver.start("decode");
-  await using usual = await Receiver.start("decode", 20);
-  const folder = await Deno.makeTempDir({ prefix: "lifelog-bench-" });
-  try {
-    const agent = async (receiver: Receiver) => {
-      await using child = Child.deno("./agent_child.ts", aw, receiver.endpoint.href, events, "unpaced");
-      return await child.json<{ collectMs: number; drainMs: number; collectCpu: number; drainCpu: number }>();
-    };
-    const bare = async (receiver: Receiver) => ({
-      collectMs: await bareCollect(aw, events, join(folder, `${crypto.randomUUID()}.sqlite`)),
-      drainMs: await bareDrain(receiver.endpoint, events),
-      collectCpu: 0,
-      drainCpu: 0,
-    });
-    const results = await interleaved(runs, {
-      quickAgent: () => agent(quick),
-      quickBare: () => bare(quick),
-      usualAgent: () => agent(usual),
-      usualBare: () => bare(usual),
-    });
-    const rate = (name: string, what: "collectMs" | "drainMs") =>
-      median(results[name]!.map((result) => 1000 * events / result[what]));
-    const row = (what: string, agentRate: number, bareRate: number) => [
-      what,
-      agentRate,
-      bareRate,
-      `${Math.round(100 * agentRate / bareRate)} %`,
-    ];
-    report.text(
-      "*Bare collect* fetches the same pages, parses them, hashes each event's data and inserts it into a table without " +
-        "an index or a ledger, with the same pages in one transaction each. *Bare drain* is a `fetch` loop that posts " +
-        "bodies that are ready in memory. A real LifeLog server publishes to a queue before it answers: 20 ms is a quick one.",
-    );
-    report.table(["events/s", "the agent", "bare", "of the limit"], [
+  await using stack = new AsyncDisposableStack();
+  const servers: Record<string, Receiver> = {
+    "a server that answers after 20 ms": stack.use(await Receiver.start("decode", 20)),
+    ...(fastapi === undefined ? {} : { "FastAPI": stack.use(await Receiver.fastapi(fastapi)) }),
+    "a server that only decodes the JSON": stack.use(await Receiver.start("decode")),
+  };
+  type Took = { collectMs: number; drainMs: number; collectCpu: number; drainCpu: number; pages: number };
+  let pages = 0;
+  const agent = async (receiver: Receiver) => {
+    await using child = Child.deno("./agent_child.ts", aw, receiver.endpoint.href, events, "unpaced");
+    const took = await child.json<Took>();
+    pages = took.pages;
+    return took;
+  };
+  const bare = async (receiver: Receiver) => {
+    await using child = Child.deno("./bare_child.ts", aw, receiver.endpoint.href, events, pages);
+    return await child.json<Took>();
+  };
+  const ways: Record<string, () => Promise<Took>> = {};
+  for (const [name, receiver] of Object.entries(servers)) {
+    ways[`agent ${name}`] = () => agent(receiver);
+    ways[`bare ${name}`] = () => bare(receiver);
+  }
+  const results = await interleaved(runs, ways);
+  const of = (way: string, what: keyof Took) =>
+    Object.keys(servers).flatMap((name) => results[`${way} ${name}`]!.map((took) => took[what]));
+  const row = (what: string, agentMs: readonly number[], bareMs: readonly number[]) => [
+    what,
+    1000 * events / median(agentMs),
+    1000 * events / median(bareMs),
+    `${Math.round(100 * median(bareMs) / median(agentMs))} %`,
+  ];
+  report.text(
+    "*Bare collect* fetches as many pages, parses them, hashes each event's data and inserts it into a table without " +
+      "an index or a ledger, one transaction a page. *Bare drain* is a `fetch` loop that posts bodies that are ready in " +
+      "memory, and keeps no account of them. Each way runs in a process of its own. FastAPI is what the real LifeLog " +
+      "server is made of: here it validates the events and answers, without the queue that it publishes to.",
+  );
+  report.table(["events/s", "the agent", "bare", "of the limit"], [
+    row("collect", of("agent", "collectMs"), of("bare", "collectMs")),
+    ...Object.keys(servers).map((name) =>
       row(
-        "collect",
-        median([rate("quickAgent", "collectMs"), rate("usualAgent", "collectMs")]),
-        median([rate("quickBare", "collectMs"), rate("usualBare", "collectMs")]),
-      ),
-      row(
-        "drain, a server that answers after 20 ms",
-        rate("usualAgent", "drainMs"),
-        rate("usualBare", "drainMs"),
-      ),
-      row(
-        "drain, a server that answers at once",
-        rate("quickAgent", "drainMs"),
-        rate("quickBare", "drainMs"),
-      ),
-    ]);
-    const cpu = (what: "collectCpu" | "drainCpu") =>
-      figure(1e6 * median(results.quickAgent!.map((result) => result[what])) / events);
-    report.text(
-      `CPU time: ${cpu("collectCpu")} µs an event collected, ${cpu("drainCpu")} µs an event delivered.`,
-    );
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
-
-async function bareCollect(aw: string, events: number, path: string): Promise<number> {
-  const db = new DatabaseSync(path);
-  db.exec("PRAGMA journal_mode = WAL");
-  db.exec("PRAGMA synchronous = NORMAL");
-  db.exec("CREATE TABLE event (digest BLOB, start TEXT, duration REAL, body TEXT)");
-  const insert = db.prepare("INSERT INTO event VALUES (?, ?, ?, ?)");
-  const pageUs = 2000 * (endUs(1) - START_US);
-  const beganMs = performance.now();
-  for (let at = START_US; at < endUs(events); at += pageUs) {
-    const query = `start=${new Date(at / 1000).toISOString()}&end=${
-      new Date((at + pageUs) / 1000).toISOString()
-    }`;
-    const response = await fetch(`${aw}/api/0/buckets/${BUCKET.id}/events?${query}`);
-    const rows = await response.json();
-    db.exec("BEGIN");
-    for (const { timestamp, duration, data } of rows) {
-      const body = JSON.stringify(data);
-      insert.run(createHash("sha256").update(body).digest(), timestamp, duration, body);
-    }
-    db.exec("COMMIT");
-  }
-  const tookMs = performance.now() - beganMs;
-  db.close();
-  return tookMs;
-}
-
-async function bareDrain(endpoint: URL, events: number): Promise<number> {
-  const bodies: Uint8Array[] = [];
-  for (let n = 0; n < events; n += 500) {
-    const texts = Array.from(
-      { length: Math.min(500, events - n) },
-      (_, i) => encodeEvent(eventOf(n + i), BUCKET.type),
-    );
-    bodies.push(Buffer.from(
-      `{"source_id":"bench","sent_at_timestamp_utc":"2026-01-01T00:00:00.000000+00:00","events":[${
-        texts.join(",")
-      }]}`,
-    ));
-  }
-  const beganMs = performance.now();
-  for (const body of bodies) {
-    const response = await fetch(endpoint, {
-      method: "POST",
-      headers: { "content-type": "application/json", authorization: "Bearer bench" },
-      body: body as BodyInit,
-    });
-    await response.text();
-  }
-  return performance.now() - beganMs;
+        `drain, ${name}`,
+        results[`agent ${name}`]!.map(({ drainMs }) => drainMs),
+        results[`bare ${name}`]!.map(({ drainMs }) => drainMs),
+      )
+    ),
+  ]);
+  const cpu = (way: string, what: "collectCpu" | "drainCpu") => figure(1e6 * median(of(way, what)) / events);
+  report.text(
+    `CPU time: ${cpu("agent", "collectCpu")} µs an event collected, ${
+      cpu("agent", "drainCpu")
+    } µs an event ` +
+      `delivered; bare ${cpu("bare", "collectCpu")} and ${cpu("bare", "drainCpu")} µs.`,
+  );
+  if (fastapi === undefined) report.text("No Python 3 with FastAPI was found: its row is left out.");
 }

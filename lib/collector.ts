@@ -17,7 +17,6 @@ import type { Database } from "./store/database.ts";
 import { notePass } from "./store/health.ts";
 import {
   addVersion,
-  addVersions,
   countRevision,
   dropVersion,
   forgetVersion,
@@ -301,8 +300,7 @@ export function createCollector(options: CollectorOptions): Collector {
         }
         const body = encodeEvent(passed, bucket.type);
         if (body === undefined) {
-          addVersion(db, row.id, version, row.epoch);
-          addToOutbox(db, row.id, version, JSON.stringify(passed), now(), privacy?.rules);
+          addToOutbox(db, row.id, version, JSON.stringify(passed), now(), privacy?.rules, row.epoch);
           buryVersion(db, row.id, version, "The event's data is no object", now());
           tally.unencodable++;
         } else {
@@ -310,8 +308,7 @@ export function createCollector(options: CollectorOptions): Collector {
           tally.cached++;
         }
       }
-      addVersions(db, row.id, fresh.map(({ version }) => version), row.epoch);
-      addAllToOutbox(db, row.id, fresh, now(), privacy?.rules);
+      addAllToOutbox(db, row.id, fresh, now(), privacy?.rules, row.epoch);
       // What was cached from here before and is no longer in ActivityWatch, or still grows there after all.
       for (const [key, before] of known) {
         if (present.has(key)) continue;

@@ -46,10 +46,23 @@ export function parseTimeUs(text: string): number | undefined {
  * ```
  */
 export function formatTimeUs(timeUs: number): string {
-  const seconds = Math.floor(timeUs / SECOND_US);
-  const micros = timeUs - seconds * SECOND_US;
-  return `${new Date(seconds * 1000).toISOString().slice(0, 19)}.${String(micros).padStart(6, "0")}+00:00`;
+  const day = Math.floor(timeUs / DAY_US);
+  if (day !== lastDay.number) {
+    lastDay = { number: day, date: new Date(day * (DAY_US / MS_US)).toISOString().slice(0, 10) };
+  }
+  const ofDayUs = timeUs - day * DAY_US;
+  const seconds = Math.floor(ofDayUs / SECOND_US);
+  const minutes = Math.floor(seconds / 60);
+  const hours = Math.floor(minutes / 60);
+  const micros = String(SECOND_US + ofDayUs - seconds * SECOND_US).slice(1);
+  return `${lastDay.date}T${TWO[hours]}:${TWO[minutes % 60]}:${TWO[seconds % 60]}.${micros}+00:00`;
 }
+
+/** The day that was written last: most times are of the same, and a date takes longer than a time. */
+let lastDay = { number: NaN, date: "" };
+
+/** The numbers up to 59 as two digits. */
+const TWO = Array.from({ length: 60 }, (_, n) => String(n).padStart(2, "0"));
 
 /** Longer waits are looked at this often: a timer stands still while the machine sleeps. */
 const LOOK_EVERY_MS = 15_000;

@@ -4,7 +4,7 @@ import type { BucketType } from "../event.ts";
 import { parseTimeUs } from "../time.ts";
 import { ensureBucket } from "./cursors.ts";
 import { type Database, openForeign } from "./database.ts";
-import { addVersion, isKnown, type Version } from "./ledger.ts";
+import { isKnown, type Version } from "./ledger.ts";
 import { getMeta, setMeta } from "./meta.ts";
 import { addToOutbox, buryVersion } from "./outbox.ts";
 import { setStale } from "./rules.ts";
@@ -122,8 +122,7 @@ export function takeOver(db: Database, { rows, hadUs }: DaemonCache, nowMs: numb
         tally.known++;
         continue;
       }
-      addVersion(db, bucket.id, version, bucket.epoch);
-      addToOutbox(db, bucket.id, version, body ?? JSON.stringify(row), nowMs);
+      addToOutbox(db, bucket.id, version, body ?? JSON.stringify(row), nowMs, 0, bucket.epoch);
       if (body === undefined) {
         buryVersion(db, bucket.id, version, "The Python daemon's event cannot be read", nowMs);
         tally.dead++;

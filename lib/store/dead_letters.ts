@@ -1,6 +1,7 @@
 import { SealError } from "../errors.ts";
 import type { Stored } from "./cipher.ts";
 import type { Database } from "./database.ts";
+import { countEntry } from "./outbox.ts";
 import { setStale } from "./rules.ts";
 
 const LIST = `SELECT seq, bucket_id AS bucketId, bucket.name AS bucketName, start_us AS startUs,
@@ -95,6 +96,7 @@ export function retryDeadLetters(db: Database, seqs: readonly number[]): number 
     let back = 0;
     for (const seq of seqs) {
       if (db.run(RETRY, seq) === 0) continue;
+      countEntry(db, seq);
       db.run(DELETE, seq);
       back++;
     }

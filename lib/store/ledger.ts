@@ -5,7 +5,7 @@ import type { Database } from "./database.ts";
 const ADD =
   `INSERT INTO ledger (bucket_id, start_us, digest, duration, epoch, sealed) VALUES (?, ?, ?, ?, ?, ?)
   ON CONFLICT DO UPDATE SET epoch = excluded.epoch, revised = 0 WHERE epoch <> excluded.epoch OR revised <> 0`;
-const ADD_MANY = "INSERT INTO ledger (bucket_id, start_us, digest, duration, epoch, sealed) VALUES";
+const ADD_MANY = "INSERT INTO ledger (bucket_id, start_us, digest, duration, epoch, sealed, seq) VALUES";
 const KNOWN =
   "SELECT 1 AS known FROM ledger WHERE bucket_id = ? AND start_us = ? AND digest = ? AND duration = ?";
 const BETWEEN =
@@ -53,7 +53,8 @@ export interface KnownVersion extends LedgerRow {
 
 /** Puts a version's tag beside it, so that it is made only once. */
 export function tagged(db: Database, bucketId: number, version: Version): TaggedVersion {
-  return { ...version, tag: db.cipher.tag(bucketId, version) };
+  const { startUs, digest, durationSeconds } = version;
+  return { startUs, digest, durationSeconds, tag: db.cipher.tag(bucketId, version) };
 }
 
 /** What tells a version from all others of its bucket, as a text. */
@@ -90,6 +91,7 @@ export function dropVersion(db: Database, bucketId: number, version: TaggedVersi
 
 /**
  * Notes versions that are not yet known, many at once.
+ * @param firstSeq the first one's place in the outbox, where the others follow it
  * @throws {Error} when one of them is known: nothing is taken twice
  */
 export function addVersions(
@@ -97,16 +99,18 @@ export function addVersions(
   bucketId: number,
   versions: readonly TaggedVersion[],
   epoch: number,
+  firstSeq: number,
 ): void {
   db.insertAll(
     ADD_MANY,
-    versions.map((version) => [
+    versions.map((version, n) => [
       bucketId,
       version.startUs,
       version.tag,
       version.durationSeconds,
       epoch,
       db.cipher.sealDigest(bucketId, version),
+      firstSeq + n,
     ]),
   );
 }

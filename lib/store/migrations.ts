@@ -193,4 +193,14 @@ export const MIGRATIONS: readonly string[] = [
   INSERT INTO attempt SELECT seq, seq FROM attempt_before;
   DROP TABLE attempt_before;
   `,
+  `
+  -- Where in the queue a version stands, or stood: an index of the outbox by version was written twice for each event.
+  ALTER TABLE ledger ADD COLUMN seq INTEGER;
+  UPDATE ledger SET seq = o.seq FROM outbox o
+    WHERE ledger.bucket_id = o.bucket_id AND ledger.start_us = o.start_us AND ledger.digest = o.digest
+      AND ledger.duration = o.duration;
+  DROP INDEX outbox_by_version;
+  -- What is put in the outbox is counted by who puts it there, once for many events (see outbox.ts).
+  DROP TRIGGER outbox_deeper;
+  `,
 ];

@@ -1,15 +1,15 @@
+import { Buffer } from "node:buffer";
 import { crc32 } from "node:zlib";
 import { SealError } from "../errors.ts";
 import type { OutboxEntry } from "../event.ts";
 import type { Stored } from "./cipher.ts";
 import { corruption, type Database } from "./database.ts";
-import { tagged, type TaggedVersion, type Version } from "./ledger.ts";
+import { addVersions, tagged, type TaggedVersion, type Version } from "./ledger.ts";
 import { endAttempts, isAttempted } from "./rules.ts";
 
 const ADD_MANY =
-  "INSERT INTO outbox (bucket_id, start_us, digest, duration, cached_at_ms, rules, body, crc) VALUES";
-const ADD_MANY_AT =
-  "INSERT INTO outbox (bucket_id, start_us, digest, duration, cached_at_ms, rules, body, seq) VALUES";
+  "INSERT INTO outbox (seq, bucket_id, start_us, digest, duration, cached_at_ms, rules, body, crc) VALUES";
+const COUNT = "UPDATE bucket SET waiting = waiting + ?, waiting_bytes = waiting_bytes + ? WHERE id = ?";
 const LAST_SEQ = "SELECT seq FROM sqlite_sequence WHERE name = 'outbox'";
 const NEXT_IN_ROW = `SELECT count(*) AS entries, sum(octet_length(body) + 1) AS bytes
   FROM outbox WHERE seq > ? AND seq <= ?`;
@@ -18,12 +18,14 @@ const NEXT = `SELECT max(seq) AS untilSeq, sum(octet_length(body) + 1) AS bytes
 const SIZES = "SELECT seq, octet_length(body) AS bytes FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?";
 const PEEK =
   "SELECT seq, bucket_id, body, crc, rules FROM outbox WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?";
+const SIZE = "SELECT bucket_id AS bucketId, octet_length(body) AS bytes FROM outbox WHERE seq = ?";
 const DELETE = "DELETE FROM outbox WHERE seq = ?";
 const DELETE_MANY = "DELETE FROM outbox WHERE seq IN (SELECT value FROM json_each(?))";
 const WITHDRAW_DEAD =
   "DELETE FROM dead_letter WHERE bucket_id = ? AND start_us = ? AND digest = ? AND duration = ?";
-const FIND_VERSION =
-  "SELECT seq FROM outbox WHERE bucket_id = ? AND start_us = ? AND digest = ? AND duration = ?";
+const FIND_VERSION = `SELECT o.seq FROM ledger l JOIN outbox o ON o.seq = l.seq
+    AND o.bucket_id = l.bucket_id AND o.start_us = l.start_us AND o.digest = l.digest AND o.duration = l.duration
+  WHERE l.bucket_id = ? AND l.start_us = ? AND l.digest = ? AND l.duration = ?`;
 const DEPTH = "SELECT coalesce(sum(waiting), 0) AS events FROM bucket";
 const OLDEST = "SELECT cached_at_ms AS cachedAtMs, start_us AS startUs FROM outbox ORDER BY seq LIMIT 1";
 const BURY = `INSERT OR REPLACE INTO dead_letter
@@ -32,8 +34,9 @@ const BURY = `INSERT OR REPLACE INTO dead_letter
 const DEAD = "SELECT count(*) AS events FROM dead_letter";
 
 /**
- * Appends an event's JSON to the outbox, as the privacy rules of the number `rules` let it pass. Called inside the
- * transaction that also notes it in the ledger.
+ * Appends an event's JSON to the outbox, as the privacy rules of the number `rules` let it pass, and notes its version
+ * in the ledger as present in the bucket's epoch. Called inside a transaction.
+ * @throws {Error} when the version is known: nothing is taken twice
  */
 export function addToOutbox(
   db: Database,
@@ -42,34 +45,37 @@ export function addToOutbox(
   body: string,
   nowMs: number,
   rules = 0,
+  epoch = 0,
 ): void {
-  addAllToOutbox(db, bucketId, [{ version: tagged(db, bucketId, version), body }], nowMs, rules);
+  addAllToOutbox(db, bucketId, [{ version: tagged(db, bucketId, version), body }], nowMs, rules, epoch);
 }
 
-/** Appends many, in order. Called inside the transaction that also notes them in the ledger. */
+/** Appends many, in order, as {@link addToOutbox} does. */
 export function addAllToOutbox(
   db: Database,
   bucketId: number,
   events: readonly { readonly version: TaggedVersion; readonly body: string }[],
   nowMs: number,
   rules = 0,
+  epoch = 0,
 ): void {
+  if (events.length === 0) return;
   const { cipher } = db;
-  const row = ({ startUs, tag, durationSeconds }: TaggedVersion) =>
-    [bucketId, startUs, tag, durationSeconds, nowMs, rules] as const;
-  if (cipher.keyVersion === 0) {
-    db.insertAll(ADD_MANY, events.map(({ version, body }) => [...row(version), body, crc32(body)]));
-    return;
-  }
-  // What is sealed is bound to its place in the queue, which must be known before.
-  let seq = db.get<{ seq: number }>(LAST_SEQ)?.seq ?? 0;
-  db.insertAll(
-    ADD_MANY_AT,
-    events.map(({ version, body }) => {
-      seq++;
-      return [...row(version), cipher.sealBody({ seq, bucketId }, version.digest, body), seq];
-    }),
-  );
+  // Its place in the queue must be known before: the ledger holds it, and what is sealed is bound to it.
+  const firstSeq = (db.get<{ seq: number }>(LAST_SEQ)?.seq ?? 0) + 1;
+  let bytes = 0;
+  const rows = events.map(({ version, body }, n) => {
+    const seq = firstSeq + n;
+    const stored = cipher.sealBody({ seq, bucketId }, version.digest, body);
+    const isText = typeof stored === "string";
+    bytes += isText ? Buffer.byteLength(stored) : stored.length;
+    const { startUs, tag, durationSeconds } = version;
+    const crc = isText ? crc32(stored) : null;
+    return [seq, bucketId, startUs, tag, durationSeconds, nowMs, rules, stored, crc] as const;
+  });
+  addVersions(db, bucketId, events.map(({ version }) => version), epoch, firstSeq);
+  db.insertAll(ADD_MANY, rows);
+  db.run(COUNT, events.length, bytes, bucketId);
 }
 
 /**
@@ -174,6 +180,12 @@ export function withdraw(db: Database, bucketId: number, version: Version): "uns
   const attempted = isAttempted(db, waiting.seq);
   db.run(DELETE, waiting.seq);
   return attempted ? "sent" : "unsent";
+}
+
+/** Counts an entry that was put back in its place. Inside that transaction. */
+export function countEntry(db: Database, seq: number): void {
+  const { bucketId, bytes } = db.get<{ bucketId: number; bytes: number }>(SIZE, seq)!;
+  db.run(COUNT, 1, bytes, bucketId);
 }
 
 /** Moves entries to the dead letters, with the server's status and reason, in one transaction. */

@@ -5,7 +5,7 @@ import type { Stored } from "./cipher.ts";
 import { ensureBucket } from "./cursors.ts";
 import { type Database, openDatabase, openDatabaseReadOnly } from "./database.ts";
 import { encryptionOf, type Inheritance, inheritanceOf } from "./encryption.ts";
-import { addVersion } from "./ledger.ts";
+import { addVersion, isKnown } from "./ledger.ts";
 import { type Mark, markFile, readMark, restoredFromUs, restoreMark } from "./mark.ts";
 import { getMeta, setMeta } from "./meta.ts";
 import { addToOutbox } from "./outbox.ts";
@@ -240,9 +240,11 @@ function salvage(damaged: Database, db: Database, heritage: Inheritance | undefi
       const { id, epoch } = ensureBucket(db, bucket);
       const { body, digest, reason } = opened;
       const version = { startUs: row.start_us, digest, durationSeconds: row.duration };
-      addVersion(db, id, version, epoch);
-      if (table === "outbox") addToOutbox(db, id, version, body, row.cached_at_ms);
+      // From a damaged tree the same row may come twice.
+      if (isKnown(db, id, version)) continue;
+      if (table === "outbox") addToOutbox(db, id, version, body, row.cached_at_ms, 0, epoch);
       else {
+        addVersion(db, id, version, epoch);
         const { seq, start_us, duration, cached_at_ms, status = null, dead_at_ms = 0 } = row;
         const stored = db.cipher.sealBody({ seq, bucketId: id }, digest, body);
         const crc = typeof stored === "string" ? crc32(stored) : null;

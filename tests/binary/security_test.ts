@@ -383,7 +383,6 @@ Deno.test({
     const { openDatabase } = await import("../../lib/store/database.ts");
     const { ensureBucket } = await import("../../lib/store/cursors.ts");
     const { addToOutbox, outboxDepth, peekOutbox } = await import("../../lib/store/outbox.ts");
-    const { addVersion } = await import("../../lib/store/ledger.ts");
     const { encryptionOf, unlock } = await import("../../lib/store/encryption.ts");
     const { digestOf } = await import("../../lib/encode.ts");
     const cache = join(home, "cache.sqlite");
@@ -394,7 +393,6 @@ Deno.test({
       db.transaction(() => {
         for (let n = 0; n < count; n++) {
           const version = { startUs: n, digest: digestOf(n), durationSeconds: 1 };
-          addVersion(db, id, version, 0);
           addToOutbox(db, id, version, `{"title":"${TITLE}-${n}"}`, 0);
         }
       });

@@ -7,7 +7,6 @@ import { createCipher } from "../../lib/store/cipher.ts";
 import { cover, ensureBucket } from "../../lib/store/cursors.ts";
 import { openDatabase } from "../../lib/store/database.ts";
 import { beginSealing, convert, unlock } from "../../lib/store/encryption.ts";
-import { addVersion } from "../../lib/store/ledger.ts";
 import { markFile } from "../../lib/store/mark.ts";
 import { setMeta } from "../../lib/store/meta.ts";
 import { addToOutbox, outboxDepth, peekOutbox } from "../../lib/store/outbox.ts";
@@ -26,7 +25,6 @@ function makeCache(path: string, encrypted: boolean): void {
     cover(db, id, { fromUs: 0, toUs: COUNT });
     for (let n = 0; n < COUNT; n++) {
       const version = { startUs: n, digest: digestOf(n), durationSeconds: 1 };
-      addVersion(db, id, version, 0);
       addToOutbox(db, id, version, bodyOf(n), 0);
     }
   });

@@ -10,7 +10,7 @@ function ledger(starts: readonly number[]): { db: Database; id: number } {
   const db = openDatabase(":memory:");
   const { id } = ensureBucket(db, BUCKET);
   const versions = starts.map((startUs, n) => ({ startUs, digest: digestOf(n), durationSeconds: n }));
-  db.transaction(() => addVersions(db, id, versions.map((version) => tagged(db, id, version)), 0));
+  db.transaction(() => addVersions(db, id, versions.map((version) => tagged(db, id, version)), 0, 1));
   return { db, id };
 }
 

@@ -33,9 +33,10 @@ const server = Deno.serve({
     if (text === null) return otherwise;
     return Math.min(count, Math.max(0, Math.ceil((Date.parse(text) * 1000 - START_US) / STEP_US)));
   };
-  const page = rows.slice(place("start", 0), place("end", count)).reverse();
-  const limit = Number(searchParams.get("limit") ?? -1);
-  return new Response(`[${(limit < 0 ? page : page.slice(0, limit)).join(",")}]`, {
+  const end = place("end", count);
+  const limit = Number(searchParams.get("limit") ?? count);
+  const page = rows.slice(Math.max(place("start", 0), end - limit), end).reverse();
+  return new Response(`[${page.join(",")}]`, {
     headers: { "content-type": "application/json" },
   });
 });

@@ -36,7 +36,6 @@ const MIN_LEAP_US = 4 * MAX_WINDOW_US;
 const FIRST_ROWS = 200;
 const MIN_ROWS = 50;
 const MAX_ROWS = 1000;
-const MORE_ROWS = 10;
 const ANSWER_TIMES = 3;
 const MIN_ANSWER_MS = 5;
 const MAX_ANSWER_MS = 50;
@@ -305,7 +304,7 @@ export function activityWatchSource(options: ActivityWatchOptions = {}): Source 
   function pace(tookMs: number): void {
     const aimMs = Math.min(MAX_ANSWER_MS, Math.max(MIN_ANSWER_MS, ANSWER_TIMES * quickestMs));
     if (tookMs > 2 * aimMs) rowsAtOnce = Math.max(Math.min(MIN_ROWS, firstRows), Math.ceil(rowsAtOnce / 2));
-    else if (tookMs < aimMs) rowsAtOnce = Math.min(MAX_ROWS, rowsAtOnce + MORE_ROWS);
+    else if (tookMs < aimMs) rowsAtOnce = Math.min(MAX_ROWS, Math.ceil(1.1 * rowsAtOnce));
   }
 
   /** Leaves the server to its watchers, by how much it was asked for since the last time. */

@@ -26,14 +26,14 @@ Deno.test(`kill -9 at ${KILLS} random moments of one history loses nothing and r
   // Each answer takes a moment, so that kills come between a request and its answer too.
   const moment = (mostMs: number) => new Promise((resolve) => setTimeout(resolve, Math.random() * mostMs));
   world.receiver.rest = () => moment(60);
-  world.activityWatch.instead = async () => void await moment(30);
+  world.activityWatch.instead = async () => void await moment(6);
   let withWaiting = 0;
   let whileSending = 0;
   for (let kill = 0; kill < KILLS; kill++) {
     world.record(60);
     const before = world.receiver.requests.length;
     const daemon = world.agent.daemon();
-    await new Promise((resolve) => setTimeout(resolve, 60 + Math.random() * 700));
+    await new Promise((resolve) => setTimeout(resolve, 60 + Math.random() * 1000));
     const { code } = await daemon.stop("SIGKILL");
     assert.notEqual(code, 0, "it did not end by itself");
     if (world.receiver.requests.length > before) whileSending++;

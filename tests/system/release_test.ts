@@ -42,8 +42,11 @@ for (const target of TARGETS) {
     const { format, cpu, runtime, embedded } = cutProgram(Deno.readFileSync(programOf(target)));
     assert.deepEqual([format, cpu], FORMATS[target]);
     const text = new TextDecoder("latin1").decode(embedded);
-    for (const file of ["main.ts", "deliverer.ts", "activitywatch.ts"]) {
+    for (const file of ["main.js", "main.js.map", "licences.txt"]) {
       assert.ok(text.includes(`"n":"${file}"`), `${file} is not embedded`);
+    }
+    for (const file of ["main.ts", "lib/deliverer.ts", "lib/sources/activitywatch.ts"]) {
+      assert.ok(text.includes(`\n// ${file}\n`), `${file} is not in the bundle`);
     }
     assert.ok(text.includes('"allow_run":null') && text.includes('"allow_ffi":null'));
     // What was made by Deno's own download cannot be held against the package's.

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { encodeEvent } from "../lib/encode.ts";
 import { Child, Receiver, usageOf } from "./children.ts";
 import { BUCKET, endUs, eventOf, START_US } from "./corpus.ts";
+import { whereTimeGoes } from "./profile.ts";
 import { figure, interleaved, median, type Report } from "./report.ts";
 
 /** What one way of doing it took. */
@@ -274,5 +275,6 @@ export async function limits(report: Report, { events, runs, fastapi }: LimitOpt
     } µs an event ` +
       `delivered; bare ${cpu("bare", "collectCpu")} and ${cpu("bare", "drainCpu")} µs.`,
   );
+  await whereTimeGoes(report, aw, servers["a server that only decodes the JSON"]!.endpoint, events);
   if (fastapi === undefined) report.text("No Python 3 with FastAPI was found: its row is left out.");
 }

@@ -75,9 +75,10 @@ export const COMPILER_STACK_BYTES = String(32 * 1024 * 1024);
 
 /**
  * V8 takes memory for speed where nobody asks it not to: a backfill of 100,000 events would peak at twice as much. Its
- * heap has no hard limit by this, which one large answer could run into.
+ * heap has no hard limit by this, which one large answer could run into. Without its middle compiler it is as quick and
+ * 3 MB smaller at rest.
  */
-const V8_FLAGS = ["--max-semi-space-size=2", "--heap-growing-percent=20"];
+const V8_FLAGS = ["--max-semi-space-size=2", "--heap-growing-percent=20", "--no-maglev"];
 
 /** What Deno does not do by itself yet; text files are in the bundle already. */
 const UNSTABLE = metadata.unstable.filter((name) => name !== "raw-imports").map((name) =>

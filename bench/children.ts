@@ -5,6 +5,8 @@ export interface Usage {
   readonly cpuSeconds: number;
   readonly peakRssMb: number;
   readonly rssMb: number;
+  /** The part of it that is no part of a file: how much of the program's own file is mapped changes from copy to copy. */
+  readonly anonymousMb: number;
 }
 
 /** A process that prints lines; ended with its standard input or, at the latest, with the scope that holds it. */
@@ -92,6 +94,7 @@ export function usageOf(pid: number | "self"): Usage {
     cpuSeconds: (Number(fields[11]) + Number(fields[12])) / 100,
     peakRssMb: kb("VmHWM") / 1024,
     rssMb: kb("VmRSS") / 1024,
+    anonymousMb: kb("RssAnon") / 1024,
   };
 }
 

@@ -3,7 +3,7 @@
 import { join } from "node:path";
 import { keptRuntime } from "../install/denort.ts";
 import { AgentProcess } from "./agent_binary.ts";
-import { Child, Receiver, usageOf } from "./children.ts";
+import { Child, Receiver, type Usage, usageOf } from "./children.ts";
 import { figure, interleaved, median, type Report } from "./report.ts";
 import { readyMs } from "./scale.ts";
 
@@ -41,11 +41,13 @@ export async function floor(report: Report, { runs, idleSeconds }: FloorOptions)
     const per = (a: number, b: number) => (b - a) / idleSeconds;
     report.text(
       `Start: medians of ${runs} starts in turn. Rest: ${idleSeconds} s with ActivityWatch there and nothing new in it; the ` +
-        "agent reads it once a minute. The empty program is compiled by the same Deno and only waits.",
+        "agent reads it once a minute. The empty program is compiled by the same Deno and only waits. How much of the " +
+        "program's own file, some 90 MB, is in memory depends on how the system cached that copy of it; *anonymous* is the rest.",
     );
     report.table(["", "the agent", "empty program", "more"], [
       row("ready after, ms", median(ours!), median(bare!)),
       row("RSS at rest, MB", after.rssMb, bareAfter.rssMb),
+      row("of it anonymous, MB", after.anonymousMb, bareAfter.anonymousMb),
       row(
         "CPU at rest, % of a core",
         100 * per(before.cpuSeconds, after.cpuSeconds),
@@ -112,15 +114,14 @@ async function emptyMs(empty: string): Promise<number> {
 }
 
 /** What a process has taken so far, with all of its threads. */
-function atRest(pid: number): { cpuSeconds: number; rssMb: number; written: number; wakeUps: number } {
-  const { cpuSeconds, rssMb } = usageOf(pid);
+function atRest(pid: number): Usage & { written: number; wakeUps: number } {
   const io = Deno.readTextFileSync(`/proc/${pid}/io`);
   let wakeUps = 0;
   for (const { name } of Deno.readDirSync(`/proc/${pid}/task`)) {
     const status = Deno.readTextFileSync(`/proc/${pid}/task/${name}/status`);
     wakeUps += Number(/^voluntary_ctxt_switches:\s+(\d+)/m.exec(status)?.[1] ?? 0);
   }
-  return { cpuSeconds, rssMb, written: Number(/^write_bytes: (\d+)/m.exec(io)?.[1] ?? 0), wakeUps };
+  return { ...usageOf(pid), written: Number(/^write_bytes: (\d+)/m.exec(io)?.[1] ?? 0), wakeUps };
 }
 
 /** What an hour came to. */

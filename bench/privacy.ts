@@ -3,6 +3,7 @@
 import type { ActivityEvent, Bucket, Policy } from "../lib/event.ts";
 import { createPolicy } from "../lib/filters/privacy.ts";
 import type { PresetName } from "../lib/filters/presets.ts";
+import { loadExpressions } from "../lib/filters/pattern.ts";
 import { readRules, type RuleText } from "../lib/filters/rule.ts";
 import { SECOND_US } from "../lib/time.ts";
 
@@ -45,8 +46,14 @@ const TWENTY: RuleText[] = [
   { url: "*/admin/*", action: "url-origin" },
 ];
 
+const expressions = await loadExpressions();
+
 function policyOf(preset: PresetName, rules: RuleText[]): Policy {
-  return createPolicy({ preset, own: readRules(rules, "bench"), hashKey: () => new Uint8Array(32) });
+  return createPolicy({
+    preset,
+    own: readRules(rules, "bench", expressions),
+    hashKey: () => new Uint8Array(32),
+  });
 }
 
 function measure(policy: Policy): number {

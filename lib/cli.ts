@@ -30,7 +30,7 @@ export async function runProgram(options: ProgramOptions): Promise<number> {
     let code: ExitCode = ExitCode.Ok;
     const program = buildProgram(async (spec, args, given, program) => {
       code = await spec.run!(contextOf(options, args, given, program));
-    });
+    }, options.args);
     await program.parseAsync(options.args, { from: "user" });
     return code;
   } catch (error) {
@@ -71,6 +71,8 @@ function writeToStdout(text: string): void {
   }
 }
 
+const HELP_FLAGS = new Set(["-h", "--help"]);
+
 type Action = (
   spec: CommandSpec,
   args: readonly string[],
@@ -78,10 +80,18 @@ type Action = (
   program: Command,
 ) => Promise<void>;
 
-/** Declares the whole command line: every command, its options, and the settings as options of all of them. */
-export function buildProgram(action: Action): Command {
+/**
+ * Declares the whole command line: every command, its options, and the settings as options of all of them. Where
+ * arguments are given that name no command and ask for no help, the commands are left out, which takes time at each
+ * start.
+ */
+export function buildProgram(action: Action, args?: readonly string[]): Command {
   const program = new Command(MAIN_COMMAND.name)
-    .version(versions(), "--version", "print the versions of the agent, Deno and SQLite")
+    .option("--version", "print the versions of the agent, Deno and SQLite")
+    .on("option:version", () => {
+      writeToStdout(`${versions()}\n`);
+      throw new CommanderError(ExitCode.Ok, "commander.version", "");
+    })
     .helpOption("-h, --help", "print this help")
     .helpCommand("help [command]", "print the help of a command")
     .showHelpAfterError("Run lifelog-agent --help for the options")
@@ -100,7 +110,8 @@ export function buildProgram(action: Action): Command {
       program.addOption(new Option(`--${flag} <value>`, `${description} [${env}]`).helpGroup("Settings:"));
     }
   }
-  for (const spec of COMMANDS) declare(program.command(spec.name), spec, action, program);
+  const wanted = args?.every((arg) => arg.startsWith("-") && !HELP_FLAGS.has(arg)) ? [] : COMMANDS;
+  for (const spec of wanted) declare(program.command(spec.name), spec, action, program);
   return program;
 }
 

@@ -366,7 +366,9 @@ export function createCollector(options: CollectorOptions): Collector {
         }
         const final = entries.slice(0, count);
         const prepared = await prepare(bucket, row, final, known, page, buckets, signal);
-        commit(bucket, row, prepared, new Set(entries.map(({ key }) => key)), known, page, range, tally);
+        // Where nothing is known nothing can have gone.
+        const present = new Set(known.size === 0 ? [] : entries.map(({ key }) => key));
+        commit(bucket, row, prepared, present, known, page, range, tally);
         onPage?.(bucket, page, tally);
         if (prepared.entries.length < entries.length) return false;
         signal?.throwIfAborted();

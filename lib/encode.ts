@@ -29,12 +29,10 @@ const WIRE_TYPES: Record<BucketType, string> = {
 export function encodeEvent(event: ActivityEvent, type: BucketType): string | undefined {
   const { startUs, durationSeconds, data } = event;
   if (!isObject(data)) return undefined;
-  const fields = {
-    "currentwindow": [data.app, data.title, data.url],
-    "afkstatus": ["AFK", data.status, null],
-    "web.tab.current": [null, data.title, data.url],
-  }[type];
-  const [app, title, url] = fields.map((value) => JSON.stringify(value ?? null));
+  const isAfk = type === "afkstatus";
+  const app = JSON.stringify((isAfk ? "AFK" : type === "currentwindow" ? data.app : null) ?? null);
+  const title = JSON.stringify((isAfk ? data.status : data.title) ?? null);
+  const url = JSON.stringify((isAfk ? null : data.url) ?? null);
   return `{"timestamp":"${formatTimeUs(startUs)}","type":"${WIRE_TYPES[type]}",` +
     `"data":{"app":${app},"title":${title},"url":${url},"duration_seconds":${
       formatDuration(durationSeconds)

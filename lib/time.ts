@@ -26,12 +26,40 @@ const ISO = /^(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(Z|[+-]\
  * ```
  */
 export function parseTimeUs(text: string): number | undefined {
+  const usual = ofLastDay(text);
+  if (usual !== undefined) return usual;
   const match = ISO.exec(text);
   if (match === null) return undefined;
   const [, date, time, fraction = "", offset] = match;
   const ms = Date.parse(`${date}T${time}${offset}`);
   if (Number.isNaN(ms)) return undefined;
+  lastRead = { date: date!, us: Date.parse(`${date}T00:00:00Z`) * MS_US };
   return ms * MS_US + Number(fraction.padEnd(6, "0").slice(0, 6));
+}
+
+/** The day that was read last: the next time is most often of the same. */
+let lastRead = { date: "none", us: NaN };
+
+/** Reads a time as both servers mostly write it, with six digits and in UTC, in a quarter of the time. */
+function ofLastDay(text: string): number | undefined {
+  if (!text.startsWith(lastRead.date) || !(text.endsWith("Z") || text.endsWith("+00:00"))) return undefined;
+  if (text.length !== (text.endsWith("Z") ? 27 : 32)) return undefined;
+  if (text[10] !== "T" || text[13] !== ":" || text[16] !== ":" || text[19] !== ".") return undefined;
+  const [hours, minutes, seconds] = [digits(text, 11, 13), digits(text, 14, 16), digits(text, 17, 19)];
+  const micros = digits(text, 20, 26);
+  if (!(hours < 24 && minutes < 60 && seconds < 60 && micros >= 0)) return undefined;
+  return lastRead.us + ((hours * 60 + minutes) * 60 + seconds) * SECOND_US + micros;
+}
+
+/** The number that digits make; `NaN` where one of them is none. */
+function digits(text: string, from: number, to: number): number {
+  let number = 0;
+  for (let at = from; at < to; at++) {
+    const digit = text.charCodeAt(at) - 0x30;
+    if (digit < 0 || digit > 9) return NaN;
+    number = 10 * number + digit;
+  }
+  return number;
 }
 
 /**

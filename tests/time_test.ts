@@ -37,6 +37,31 @@ Deno.test("parseTimeUs() takes nothing that is not a whole time with an offset",
   ) assert.equal(parseTimeUs(text), undefined, text);
 });
 
+Deno.test("parseTimeUs() reads a time alike whatever day it read before", () => {
+  const day = Date.UTC(2026, 2, 29) * 1000;
+  const time = fc.record({
+    us: fc.integer({ min: 0, max: 86_400_000_000 - 1 }),
+    end: fc.constantFrom("Z", "+00:00", "+02:00", "-00:30", "", "X"),
+    spoilt: fc.option(
+      fc.record({ at: fc.integer({ min: 0, max: 25 }), by: fc.constantFrom("9", "x", " ", "-", "٣") }),
+    ),
+  });
+  fc.assert(
+    fc.property(time, ({ us, end, spoilt }) => {
+      let text = formatTimeUs(day + us).replace("+00:00", "");
+      if (spoilt !== null) text = text.slice(0, spoilt.at) + spoilt.by + text.slice(spoilt.at + 1);
+      text += end;
+      parseTimeUs("2000-01-01T00:00:00.000000Z");
+      const afterAnother = parseTimeUs(text);
+      parseTimeUs("2026-03-29T12:00:00.000000Z");
+      assert.equal(parseTimeUs(text), afterAnother, text);
+      if (spoilt === null && end === "Z") assert.equal(afterAnother, day + us);
+    }),
+    { numRuns: 2000 },
+  );
+  assert.equal(parseTimeUs("2026-03-29T24:00:00.000000Z"), day + 86_400_000_000);
+});
+
 Deno.test("formatTimeUs() writes six digits always, and parseTimeUs() reads the same microsecond", () => {
   assert.equal(formatTimeUs(0), "1970-01-01T00:00:00.000000+00:00");
   assert.equal(formatTimeUs(-1), "1969-12-31T23:59:59.999999+00:00");

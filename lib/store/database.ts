@@ -6,8 +6,8 @@ import { MIGRATIONS } from "./migrations.ts";
 /** The statements by which entries of the outbox are changed or removed. */
 const EDITS_OUTBOX = /^\s*(?:UPDATE|DELETE FROM) outbox\b/;
 
-/** How many rows one statement inserts. */
-const ROWS_AT_ONCE = 20;
+/** How many rows one statement inserts: as many as fit of the first, then of the next. */
+const ROWS_AT_ONCE = [64, 8, 1];
 
 /** The value types that SQLite takes and gives here. */
 export type SqlValue = null | number | string | Uint8Array;
@@ -112,14 +112,15 @@ export class Database implements Disposable {
    */
   insertAll(insert: string, rows: readonly (readonly SqlValue[])[]): void {
     const tuple = `(${rows[0]?.map(() => "?").join(", ")})`;
-    const many = `${insert} ${Array<string>(ROWS_AT_ONCE).fill(tuple).join(", ")}`;
     let at = 0;
-    while (at + ROWS_AT_ONCE <= rows.length) {
-      const values: SqlValue[] = [];
-      for (const end = at + ROWS_AT_ONCE; at < end; at++) values.push(...rows[at]!);
-      this.run(many, ...values);
+    for (const atOnce of ROWS_AT_ONCE) {
+      const statement = `${insert} ${Array<string>(atOnce).fill(tuple).join(", ")}`;
+      while (at + atOnce <= rows.length) {
+        const values: SqlValue[] = [];
+        for (const end = at + atOnce; at < end; at++) for (const value of rows[at]!) values.push(value);
+        this.run(statement, ...values);
+      }
     }
-    for (const row of rows.slice(at)) this.run(`${insert} ${tuple}`, ...row);
   }
 
   /**

@@ -38,7 +38,7 @@ export class AgentProcess implements AsyncDisposable {
   readonly #watch: number;
   #text = "";
   peakRssMb = 0;
-  last: Usage = { cpuSeconds: 0, peakRssMb: 0, rssMb: 0 };
+  last: Usage = { cpuSeconds: 0, peakRssMb: 0, rssMb: 0, anonymousMb: 0 };
 
   constructor(args: readonly string[], folder: string, env: Record<string, string>) {
     this.#process = new Deno.Command(BINARY, {

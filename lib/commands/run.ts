@@ -58,6 +58,8 @@ export interface RunOptions {
   readonly env: Env;
   /** Aborted when the agent shall end. */
   readonly signal: AbortSignal;
+  /** Called when all is set up and the work begins. */
+  readonly onReady?: () => void;
 }
 
 /**
@@ -86,11 +88,13 @@ export async function run(options: RunOptions): Promise<ExitCode> {
       send: settings.sendIntervalSeconds,
       waiting: outboxDepth(db),
     });
+    options.onReady?.();
     await agent.run(signal);
     progress.end();
     log.info("Stopped; {waiting} events waiting", { waiting: outboxDepth(db) });
     return ExitCode.Ok;
   }
+  options.onReady?.();
   const result = await agent.once(signal);
   progress.end();
   const dead = deadLetterCount(db);

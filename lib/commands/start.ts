@@ -99,7 +99,6 @@ async function open(context: CommandContext): Promise<ExitCode> {
       damage = undefined;
       if (cache.loss !== undefined) tellOfLoss(cache.loss);
       manager.ready();
-      note(() => noteStarted(db, { pid: Deno.pid, version: metadata.version, startedMs: Date.now(), once }));
       if (!await prepare(db, cacheKey, progress, stop.signal)) return ExitCode.Ok;
       const code = await run({
         settings,
@@ -114,6 +113,10 @@ async function open(context: CommandContext): Promise<ExitCode> {
         progress,
         env,
         signal: stop.signal,
+        onReady: () =>
+          note(() =>
+            noteStarted(db, { pid: Deno.pid, version: metadata.version, startedMs: Date.now(), once })
+          ),
       });
       note(() => noteStopped(db, Date.now()));
       return code;

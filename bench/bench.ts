@@ -149,7 +149,7 @@ await part("scale", async () => {
 await part("kindness", async () => {
   if (venv === undefined) throw new Error("No Python 3 with aw-server was found");
   await ensureBinary();
-  await kindness(report, { venv, events: quick ? 10_000 : 700_000, quietSeconds: quick ? 5 : 30 });
+  await kindness(report, { venv, events: quick ? 10_000 : 700_000, quietSeconds: quick ? 5 : 60 });
 });
 await part("gzip", () => gzip(report, { events: quick ? 5_000 : 50_000, runs: quick ? 1 : 5 }));
 await part("privacy", async () => {

@@ -26,6 +26,13 @@ const NTH_OLDEST =
 const PRUNE = "DELETE FROM ledger WHERE bucket_id = ? AND start_us < ?";
 
 /**
+ * Joins a version `l` of the ledger and the entry `o` of the outbox that it waits in. The place that the ledger names is
+ * believed only where the entry is of that version: a bit that the disk changed must not lead to another.
+ */
+export const AT_ITS_PLACE = `o.seq = l.seq AND o.bucket_id = l.bucket_id AND o.start_us = l.start_us
+  AND o.digest = l.digest AND o.duration = l.duration`;
+
+/**
  * One version of one event: the same start and data with another duration is another version. ActivityWatch
  * may hold several at once; they are told apart, for the server would.
  */

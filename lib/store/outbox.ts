@@ -4,7 +4,7 @@ import { SealError } from "../errors.ts";
 import type { OutboxEntry } from "../event.ts";
 import type { Stored } from "./cipher.ts";
 import { corruption, type Database } from "./database.ts";
-import { addVersions, tagged, type TaggedVersion, type Version } from "./ledger.ts";
+import { addVersions, AT_ITS_PLACE, tagged, type TaggedVersion, type Version } from "./ledger.ts";
 import { endAttempts, isAttempted } from "./rules.ts";
 
 const ADD_MANY =
@@ -23,8 +23,7 @@ const DELETE = "DELETE FROM outbox WHERE seq = ?";
 const DELETE_MANY = "DELETE FROM outbox WHERE seq IN (SELECT value FROM json_each(?))";
 const WITHDRAW_DEAD =
   "DELETE FROM dead_letter WHERE bucket_id = ? AND start_us = ? AND digest = ? AND duration = ?";
-const FIND_VERSION = `SELECT o.seq FROM ledger l JOIN outbox o ON o.seq = l.seq
-    AND o.bucket_id = l.bucket_id AND o.start_us = l.start_us AND o.digest = l.digest AND o.duration = l.duration
+const FIND_VERSION = `SELECT o.seq FROM ledger l JOIN outbox o ON ${AT_ITS_PLACE}
   WHERE l.bucket_id = ? AND l.start_us = ? AND l.digest = ? AND l.duration = ?`;
 const DEPTH = "SELECT coalesce(sum(waiting), 0) AS events FROM bucket";
 const OLDEST = "SELECT cached_at_ms AS cachedAtMs, start_us AS startUs FROM outbox ORDER BY seq LIMIT 1";

@@ -1,15 +1,14 @@
 import { crc32 } from "node:zlib";
 import type { Batch } from "../event.ts";
 import type { Database, SqlValue } from "./database.ts";
-import type { TaggedVersion } from "./ledger.ts";
+import { AT_ITS_PLACE, type TaggedVersion } from "./ledger.ts";
 import { getMeta, setMeta } from "./meta.ts";
 import type { OutboxRow } from "./outbox.ts";
 
 const COLUMNS = `o.seq, o.bucket_id AS bucketId, o.start_us AS startUs, o.digest AS tag,
   o.duration AS durationSeconds, o.body, o.crc, o.rules`;
 const STALE = `SELECT ${COLUMNS} FROM outbox o WHERE o.seq > ? AND o.rules <> ? ORDER BY o.seq LIMIT ?`;
-const BETWEEN = `SELECT ${COLUMNS} FROM ledger l JOIN outbox o ON o.seq = l.seq
-    AND o.bucket_id = l.bucket_id AND o.start_us = l.start_us AND o.digest = l.digest AND o.duration = l.duration
+const BETWEEN = `SELECT ${COLUMNS} FROM ledger l JOIN outbox o ON ${AT_ITS_PLACE}
   WHERE l.bucket_id = ? AND l.start_us >= ? AND l.start_us < ?`;
 const PASS = "UPDATE outbox SET rules = ? WHERE seq = ?";
 const REWRITE = "UPDATE outbox SET body = ?, crc = ?, rules = ? WHERE seq = ?";

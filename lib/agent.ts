@@ -396,8 +396,8 @@ export function createAgent(options: AgentOptions): Agent {
       );
     }
     await Promise.all(loops);
-    if (damage === undefined) note(() => {}, 0);
     if (damage !== undefined) throw damage;
+    note(() => {}, 0);
   }
 
   return { once, run };

@@ -42,8 +42,10 @@ let lastRead = { date: "none", us: NaN };
 
 /** Reads a time as both servers mostly write it, with six digits and in UTC, in a quarter of the time. */
 function ofLastDay(text: string): number | undefined {
-  if (!text.startsWith(lastRead.date) || !(text.endsWith("Z") || text.endsWith("+00:00"))) return undefined;
-  if (text.length !== (text.endsWith("Z") ? 27 : 32)) return undefined;
+  const end = text.endsWith("Z") ? "Z" : "+00:00";
+  if (!text.startsWith(lastRead.date) || !text.endsWith(end) || text.length !== 26 + end.length) {
+    return undefined;
+  }
   if (text[10] !== "T" || text[13] !== ":" || text[16] !== ":" || text[19] !== ".") return undefined;
   const [hours, minutes, seconds] = [digits(text, 11, 13), digits(text, 14, 16), digits(text, 17, 19)];
   const micros = digits(text, 20, 26);

@@ -36,22 +36,16 @@ export class Database implements Disposable {
     this.cipher = cipher;
   }
 
-  #prepare(sql: string): StatementSync {
-    let statement = this.#statements.get(sql);
-    if (statement === undefined) {
-      statement = this.#db.prepare(sql);
-      this.#statements.set(sql, statement);
-    }
-    return statement;
-  }
-
-  #prepareLists(sql: string): StatementSync {
-    let statement = this.#lists.get(sql);
+  /** A statement is compiled once for each form in which its rows are read. */
+  #prepare(sql: string, asLists = false): StatementSync {
+    const kept = asLists ? this.#lists : this.#statements;
+    let statement = kept.get(sql);
     if (statement === undefined) {
       statement = this.#db.prepare(sql);
       // Node has it since 22.16, and so has Deno; its types do not know it yet.
-      (statement as StatementSync & { setReturnArrays(enabled: boolean): void }).setReturnArrays(true);
-      this.#lists.set(sql, statement);
+      const either = statement as StatementSync & { setReturnArrays(enabled: boolean): void };
+      if (asLists) either.setReturnArrays(true);
+      kept.set(sql, statement);
     }
     return statement;
   }
@@ -95,7 +89,7 @@ export class Database implements Disposable {
    * @throws {StoreError} when the cache cannot be read
    */
   lists<T extends readonly SqlValue[]>(sql: string, ...values: SqlValue[]): T[] {
-    return this.#told("read", () => this.#prepareLists(sql).all(...values) as unknown as T[]);
+    return this.#told("read", () => this.#prepare(sql, true).all(...values) as unknown as T[]);
   }
 
   /**

@@ -5,7 +5,7 @@
  */
 
 import { join } from "node:path";
-import { ensureVenv } from "../tests/interop/aw_server.ts";
+import { ensureVenv, makeVenv } from "../tests/interop/aw_server.ts";
 import { ensureBinary } from "./agent_binary.ts";
 import { fleet } from "./fleet.ts";
 import { floor } from "./floor.ts";
@@ -46,23 +46,14 @@ async function ensureCollector(): Promise<string> {
   return binary;
 }
 
-/** A virtual environment with FastAPI, made on first use and kept; returns its Python. */
+/** A Python with FastAPI. */
 async function ensureFastApi(): Promise<string> {
-  const venv = join(Deno.env.get("TMPDIR") ?? "/tmp", "lifelog-agent-bench-fastapi");
-  const python = join(venv, "bin", "python");
-  const works = async () => {
-    try {
-      return (await new Deno.Command(python, { args: ["-c", "import fastapi, uvicorn"] }).output()).success;
-    } catch {
-      return false;
-    }
-  };
-  if (await works()) return python;
-  await new Deno.Command("python3", { args: ["-m", "venv", "--clear", venv] }).output();
-  await new Deno.Command(python, { args: ["-m", "pip", "install", "-q", "fastapi", "uvicorn[standard]"] })
-    .output();
-  if (!await works()) throw new Error("Cannot make an environment with FastAPI");
-  return python;
+  const packages = ["fastapi", "uvicorn[standard]"];
+  return join(
+    await makeVenv("lifelog-agent-bench-fastapi", "import fastapi, uvicorn", packages),
+    "bin",
+    "python",
+  );
 }
 
 /** Runs one part; what fails is said and does not keep the others from running. */

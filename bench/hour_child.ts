@@ -1,12 +1,9 @@
 /** Hours of the agent's life by a simulated clock, with a real cache: prints what it wrote in use, then at rest. */
 
 import { join } from "node:path";
-import { createAgent } from "../lib/agent.ts";
-import { createCollector } from "../lib/collector.ts";
-import { createDeliverer } from "../lib/deliverer.ts";
 import type { Source } from "../lib/event.ts";
-import { createRepeatGate } from "../lib/log.ts";
 import { openDatabase } from "../lib/store/database.ts";
+import { startByHand } from "../tests/fakes/agent_by_hand.ts";
 import { BUCKET, endUs, eventOf, START_US, STEP_US } from "./corpus.ts";
 
 const folder = await Deno.makeTempDir({ prefix: "lifelog-bench-" });
@@ -32,38 +29,13 @@ try {
       yield { fromUs, toUs, events: events.filter(({ startUs }) => startUs >= fromUs && startUs < toUs) };
     },
   };
-  const now = () => nowMs;
-  const collector = createCollector({
-    db,
-    source,
-    filters: [],
-    collectFromUs: START_US,
-    now,
-    monotonicMs: now,
-  });
   let delivered = 0;
   const sink = {
     send: (
       batch: readonly unknown[],
     ) => (delivered += batch.length, Promise.resolve({ kind: "delivered" as const })),
   };
-  const turns: Record<string, () => Promise<void>> = {};
-  const agent = createAgent({
-    db,
-    source,
-    collector,
-    deliverer: createDeliverer({ db, sink, now, monotonicMs: now }),
-    repeats: createRepeatGate({ now }),
-    now,
-    monotonicMs: now,
-    schedule: ({ name, run, signal }) => {
-      turns[name] = run;
-      return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
-    },
-  });
-  const stop = new AbortController();
-  const running = agent.run(stop.signal);
-  while (turns.deliver === undefined) await new Promise((resolve) => setTimeout(resolve, 1));
+  const agent = await startByHand({ db, source, sink, now: () => nowMs, collectFromUs: START_US });
   let transactions = 0;
   const transaction = db.transaction.bind(db);
   db.transaction = (work) => {
@@ -76,8 +48,8 @@ try {
     transactions = 0;
     for (let minute = 1; minute <= minutes; minute++) {
       nowMs += 60_000;
-      await turns.collect!();
-      if (minute % 5 === 0) await turns.deliver!();
+      await agent.collect();
+      if (minute % 5 === 0) await agent.deliver();
     }
     return { delivered, writtenKb: (written() - before) / 1000, transactions };
   };
@@ -87,8 +59,7 @@ try {
   await live(15);
   const atRest = await live(60);
   console.log(JSON.stringify({ inUse, atRest }));
-  stop.abort();
-  await running;
+  await agent.stop();
 } finally {
   await Deno.remove(folder, { recursive: true });
 }

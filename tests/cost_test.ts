@@ -2,15 +2,14 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { createAgent } from "../lib/agent.ts";
 import { createCollector } from "../lib/collector.ts";
 import { createDeliverer } from "../lib/deliverer.ts";
 import type { ActivityEvent, Batch, Bucket, Source } from "../lib/event.ts";
-import { createRepeatGate } from "../lib/log.ts";
 import { lifelogSink } from "../lib/sinks/lifelog.ts";
 import { type Database, openDatabase, type SqlValue } from "../lib/store/database.ts";
 import { outboxDepth } from "../lib/store/outbox.ts";
 import { SECOND_US } from "../lib/time.ts";
+import { startByHand } from "./fakes/agent_by_hand.ts";
 
 const BUCKET: Bucket = { id: "aw-watcher-window_x", type: "currentwindow", hostname: "x", created: "" };
 const START_US = Date.UTC(2026, 0, 1) * 1000;
@@ -115,48 +114,28 @@ Deno.test("an hour at rest writes next to nothing: a note of the time every quar
   try {
     using db = openDatabase(join(folder, "cache.sqlite"));
     let nowMs = END_US / 1000 + 3_600_000;
-    const now = () => nowMs;
-    const collector = createCollector({
+    const sink = { send: () => Promise.resolve({ kind: "delivered" as const }) };
+    const agent = await startByHand({
       db,
       source,
-      filters: [],
+      sink,
+      now: () => nowMs,
       collectFromUs: START_US,
       trustAge: true,
-      now,
-      monotonicMs: now,
     });
-    const sink = { send: () => Promise.resolve({ kind: "delivered" as const }) };
-    const turns = new Map<string, () => Promise<void>>();
-    const agent = createAgent({
-      db,
-      source,
-      collector,
-      deliverer: createDeliverer({ db, sink, now, monotonicMs: now }),
-      repeats: createRepeatGate({ now }),
-      now,
-      monotonicMs: now,
-      schedule: ({ name, run, signal }) => {
-        turns.set(name, run);
-        return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
-      },
-    });
-    const stop = new AbortController();
-    const running = agent.run(stop.signal);
-    while (turns.size < 2) await new Promise((resolve) => setTimeout(resolve, 0));
     assert.equal(outboxDepth(db), 0);
     const counts = countOn(db);
     db.get("PRAGMA wal_checkpoint(TRUNCATE)");
     for (let minute = 1; minute <= 60; minute++) {
       nowMs += 60_000;
-      await turns.get("collect")!();
-      if (minute % 5 === 0) await turns.get("deliver")!();
+      await agent.collect();
+      if (minute % 5 === 0) await agent.deliver();
     }
     // Each time the bucket, and how both sides fare.
     assert.equal(counts.rows, 4 * 3);
     const { size } = await Deno.stat(`${db.path}-wal`);
     assert.ok(size <= 4 * 3 * 4200, `${size} bytes written`);
-    stop.abort();
-    await running;
+    await agent.stop();
   } finally {
     await Deno.remove(folder, { recursive: true });
   }

@@ -36,18 +36,34 @@ const REQUIREMENTS = ["aw-server>=0.12,<0.14", "aw-client>=0.5.15,<0.6", "peewee
  * @throws {Error} when it cannot be made, or has packages that do not work together
  */
 export async function ensureVenv(folder = Deno.env.get("AW_VENV")): Promise<string> {
-  const venv = folder ?? join(tmpdir(), "lifelog-agent-interop-venv");
   const probe =
     "import aw_client, aw_server, peewee; assert int(peewee.__version__.split('.')[0]) < 4, 'peewee 4'";
-  const works = async () => (await run(join(venv, "bin", "python"), ["-c", probe])).code === 0;
-  if (await works()) return venv;
-  if (folder !== undefined) {
-    throw new Error(`Cannot use AW_VENV as it lacks aw-server, aw-client or peewee 3: got ${folder}`);
-  }
+  if (folder === undefined) return await makeVenv("lifelog-agent-interop-venv", probe, REQUIREMENTS);
+  if (await runsIn(folder, probe)) return folder;
+  throw new Error(`Cannot use AW_VENV as it lacks aw-server, aw-client or peewee 3: got ${folder}`);
+}
+
+/**
+ * Makes a virtual environment of that name on first use, below the system's temporary folder, and keeps it.
+ * @param probe what runs where the packages work
+ * @returns its folder
+ * @throws {Error} when it cannot be made, or has packages that do not work together
+ */
+export async function makeVenv(
+  name: string,
+  probe: string,
+  requirements: readonly string[],
+): Promise<string> {
+  const venv = join(tmpdir(), name);
+  if (await runsIn(venv, probe)) return venv;
   await must("python3", ["-m", "venv", "--clear", venv]);
-  await must(join(venv, "bin", "pip"), ["install", "-q", "--disable-pip-version-check", ...REQUIREMENTS]);
-  if (!await works()) throw new Error(`Cannot make an environment with aw-server in ${venv}`);
-  return venv;
+  await must(join(venv, "bin", "pip"), ["install", "-q", "--disable-pip-version-check", ...requirements]);
+  if (await runsIn(venv, probe)) return venv;
+  throw new Error(`Cannot make an environment with ${requirements[0]} in ${venv}`);
+}
+
+async function runsIn(venv: string, probe: string): Promise<boolean> {
+  return (await run(join(venv, "bin", "python"), ["-c", probe])).code === 0;
 }
 
 /** A running aw-server; its data and logs live below `home`. */

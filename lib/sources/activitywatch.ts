@@ -36,8 +36,8 @@ const MIN_LEAP_US = 4 * MAX_WINDOW_US;
 const FIRST_ROWS = 200;
 const MIN_ROWS = 50;
 const MAX_ROWS = 1000;
-const ANSWER_TIMES = 3;
-const MIN_ANSWER_MS = 5;
+const ANSWER_TIMES = 2;
+const MIN_ANSWER_MS = 4;
 const MAX_ANSWER_MS = 50;
 /** How full a window is to be of them: where there are more than were asked for, it is asked in vain. */
 const FILL = 0.8;
@@ -303,7 +303,7 @@ export function activityWatchSource(options: ActivityWatchOptions = {}): Source 
   /** Sets how many rows are asked for next, by how long the answer took. */
   function pace(tookMs: number): void {
     const aimMs = Math.min(MAX_ANSWER_MS, Math.max(MIN_ANSWER_MS, ANSWER_TIMES * quickestMs));
-    if (tookMs > 2 * aimMs) rowsAtOnce = Math.max(Math.min(MIN_ROWS, firstRows), Math.ceil(rowsAtOnce / 2));
+    if (tookMs > 1.4 * aimMs) rowsAtOnce = Math.max(Math.min(MIN_ROWS, firstRows), Math.ceil(rowsAtOnce / 2));
     else if (tookMs < aimMs) rowsAtOnce = Math.min(MAX_ROWS, Math.ceil(1.1 * rowsAtOnce));
   }
 

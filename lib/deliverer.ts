@@ -1,10 +1,10 @@
-import { Buffer } from "node:buffer";
 import { steadyMs } from "./clock.ts";
 import type { Batch, SendResult, Sink } from "./event.ts";
 import { createPace } from "./pace.ts";
 import { createRetryPolicy } from "./retry_policy.ts";
 import type { Database } from "./store/database.ts";
 import { moveToDeadLetters, peekNewest, peekOutbox, removeFromOutbox } from "./store/outbox.ts";
+import { sweepDelivered } from "./store/removal.ts";
 import { forgetAttempt, noteAttempt } from "./store/rules.ts";
 import { sleep, underWay } from "./time.ts";
 
@@ -92,6 +92,8 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
    * soon as a full disk has room.
    */
   let confirmed: Batch = [];
+  /** What the outbox's state was before they were read; nothing where they were not all that stood at its head. */
+  let confirmedState: string | undefined;
   /** In how many drains an event alone made the server fail. */
   const strikes = new Map<number, number>();
 
@@ -103,12 +105,14 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
       return await sendAll(options);
     } finally {
       takeOff();
+      while (sweepDelivered(db)) await underWay();
     }
   }
 
   function takeOff(): void {
-    if (confirmed.length > 0) removeFromOutbox(db, confirmed);
+    if (confirmed.length > 0) removeFromOutbox(db, confirmed, confirmedState);
     confirmed = [];
+    confirmedState = undefined;
   }
 
   async function sendAll(
@@ -137,13 +141,13 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
     /** Up to this entry the outbox is left to the next drain. */
     let asideSeq = -1;
     /** What comes next if nothing changes: read while the server worked on what was before it. */
-    let ahead: { batch: Batch; limit: number; maxBytes: number; state: string } | undefined;
+    let ahead: Head & { limit: number; maxBytes: number } | undefined;
 
     /**
      * Sends a batch and does the work on the cache that waits meanwhile: the time that the server takes for its answer is
      * no time lost.
      */
-    async function send(batch: Batch, readAhead?: () => void): Promise<SendResult> {
+    async function send(batch: Batch, state?: string, readAhead?: () => void): Promise<SendResult> {
       tally.requests++;
       const first = note(() => noteAttempt(db, batch)) ?? false;
       let fault: { readonly error: unknown } | undefined;
@@ -165,23 +169,23 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
       onResult?.(batch, result);
       if (first && isUntaken(result)) note(() => forgetAttempt(db, batch));
       if (fault !== undefined) {
-        if (result.kind === "delivered") delivered(batch);
+        if (result.kind === "delivered") delivered(batch, state);
         throw fault.error;
       }
       return result;
     }
 
     /** What of the outbox comes next. What was sent is gone from it or confirmed: its head is always what comes next. */
-    function next(limit: number): Batch {
+    function next(limit: number): Head {
       const read = ahead;
       ahead = undefined;
+      const state = db.outboxState();
       // What waited may have been taken back or given another form since it was read.
       if (
-        read !== undefined && read.limit === limit && read.maxBytes === byteLimit &&
-        read.state === db.outboxState()
-      ) return read.batch;
+        read !== undefined && read.limit === limit && read.maxBytes === byteLimit && read.state === state
+      ) return read;
       takeOff();
-      return peekOutbox(db, asideSeq, limit, byteLimit, rules);
+      return { state: db.outboxState(), batch: peekOutbox(db, asideSeq, limit, byteLimit, rules) };
     }
 
     function readAhead(batch: Batch, limit: number): void {
@@ -200,7 +204,8 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
       } catch { /* it is told of where the delivered entries cannot be taken off */ }
     }
 
-    function delivered(batch: Batch): void {
+    function delivered(batch: Batch, state?: string): void {
+      confirmedState = confirmed.length === 0 || confirmedState === state ? state : undefined;
       confirmed = [...confirmed, ...batch];
       tally.delivered += batch.length;
       if (strikes.size > 0) { for (const { seq } of batch) strikes.delete(seq); }
@@ -257,7 +262,7 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
     while (stopped === undefined && !eased) {
       signal?.throwIfAborted();
       const limit = Math.min(groupSize, sizeLimit, pace.events(probing));
-      const head = next(limit);
+      const { batch: head, state } = next(limit);
       if (head.length === 0) break;
       const suspects = head.filter(({ seq }) => seq <= suspectSeq);
       if (suspects.length === 0) suspectSeq = -1;
@@ -273,7 +278,7 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
       const probed = probing;
       // A server that may be down is not read ahead for.
       const goesOn = acceptedAt > 0 && acceptedAt === tally.requests && suspectSeq === -1;
-      const result = await send(batch, goesOn ? () => readAhead(batch, limit) : undefined);
+      const result = await send(batch, state, goesOn ? () => readAhead(batch, limit) : undefined);
       const tookMs = monotonicMs() - beganMs;
       if (result.kind !== "retry") tries = 0;
       // What was read for after it does not come next while this is there.
@@ -285,7 +290,7 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
       );
       switch (result.kind) {
         case "delivered":
-          delivered(batch);
+          delivered(batch, state);
           // Where the first half was accepted, the fault is in the second: that one needs no request as a whole.
           if (!searching) groupSize = Math.min(maxBatchSize, groupSize * 2);
           restMs = pace.restMs(tookMs, tally.delivered, probed) ?? 0;
@@ -396,7 +401,13 @@ function isSlow(result: SendResult): boolean {
 }
 
 function bytesOf(batch: Batch): number {
-  return batch.reduce((bytes, { body }) => bytes + Buffer.byteLength(body) + 1, 0);
+  return batch.reduce((bytes, { body }) => bytes + body.length + 1, 0);
+}
+
+/** What stands at the head of the outbox, and what the outbox's state was before it was read. */
+interface Head {
+  readonly batch: Batch;
+  readonly state: string;
 }
 
 /** Why a drain ends before all is delivered. */

@@ -141,7 +141,7 @@ export interface OutboxEntry {
   /** Its place in the queue; grows with each entry and is never used again. */
   readonly seq: number;
   /** The event's JSON, made once. Every send is of these bytes. */
-  readonly body: string;
+  readonly body: Uint8Array<ArrayBuffer>;
 }
 
 /** The entries of one request. */

@@ -9,6 +9,7 @@ import { bucketStates } from "../lib/store/health.ts";
 import { deadLetterCount, peekOutbox, removeFromOutbox } from "../lib/store/outbox.ts";
 import { noteAttempt } from "../lib/store/rules.ts";
 import { type Dialect, FakeActivityWatch } from "./fakes/activitywatch.ts";
+import { textsOf } from "./fakes/entries.ts";
 
 const NOON_MS = Date.UTC(2026, 2, 10, 12);
 const SECOND_MS = 1000;
@@ -88,8 +89,8 @@ class Bench implements Disposable {
 
   /** What waits: titles and durations. */
   waiting(): [string, number][] {
-    return peekOutbox(this.db, -1, 10_000, 1e9).map(({ body }) => {
-      const { data } = JSON.parse(body);
+    return textsOf(peekOutbox(this.db, -1, 10_000, 1e9)).map((text) => {
+      const { data } = JSON.parse(text);
       return [data.title, data.duration_seconds];
     });
   }

@@ -8,6 +8,7 @@ import {
   observedSink,
   type Observer,
 } from "../lib/observer.ts";
+import { entriesOf } from "./fakes/entries.ts";
 
 const BUCKET: Bucket = { id: "b", type: "currentwindow", hostname: "h", created: "" };
 const RESULT = { cached: 1, filtered: 0, withdrawn: 0, revised: 0, unencodable: 0, pages: 1 };
@@ -36,7 +37,7 @@ Deno.test("an observer is told of passes, requests and drains, with their times,
     observer,
     clock(2, 3),
   );
-  assert.deepEqual(await sink.send([{ seq: 1, body: "{}" }]), { kind: "delivered" });
+  assert.deepEqual(await sink.send(entriesOf("{}")), { kind: "delivered" });
   assert.equal(sink.clockAheadMs?.(), 7);
   const drain = { delivered: 1, dead: 0, requests: 1 };
   const deliverer = observedDeliverer(

@@ -11,6 +11,7 @@ import { openDatabase } from "../lib/store/database.ts";
 import { listDeadLetters, retryDeadLetters } from "../lib/store/dead_letters.ts";
 import { deadLetterCount, outboxDepth } from "../lib/store/outbox.ts";
 import { adoptRules, isHeldByRules } from "../lib/store/rules.ts";
+import { textsOf } from "./fakes/entries.ts";
 
 const S = 1_000_000;
 const NOW_MS = 1_800_000_000_000;
@@ -82,7 +83,7 @@ class Device implements Disposable {
       maxRetries: 0,
       sink: {
         send: (batch) => {
-          const bodies = batch.map(({ body }) => body);
+          const bodies = textsOf(batch);
           this.sent.push(...bodies);
           const result = this.answer(bodies);
           if (result.kind === "delivered") bodies.forEach((body) => this.has.add(body));

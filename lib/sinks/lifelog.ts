@@ -21,6 +21,9 @@ const SuccessSchema = v.object({
   received_events: v.optional(v.number()),
 });
 
+const UTF_8 = new TextEncoder();
+const COMMA = ",".charCodeAt(0);
+
 /** How servers answer that do not know gzip: unsupported, or that the text is no JSON. */
 const GZIP_DOUBTS = new Set([400, 415, 422]);
 
@@ -67,18 +70,19 @@ export function lifelogSink(options: LifelogSinkOptions): Sink {
 
   async function send(batch: Batch, options: { signal?: AbortSignal } = {}): Promise<SendResult> {
     const body = envelope(batch, deviceId, now());
-    if (!compressing) return await post(batch, body, options);
-    const result = await post(batch, new Uint8Array(gzipSync(body)), options);
+    if (!compressing) return await post(batch, body, headers, options);
+    const result = await post(batch, new Uint8Array(gzipSync(body)), gzipHeaders, options);
     if (!GZIP_DOUBTS.has(statusOf(result) ?? 0)) return result;
     // A server that does not decode it finds fault with the events: nothing is judged by that.
-    const plain = await post(batch, body, options);
+    const plain = await post(batch, body, headers, options);
     if (plain.kind === "delivered") compressing = false;
     return plain;
   }
 
   async function post(
     batch: Batch,
-    body: string | Uint8Array<ArrayBuffer>,
+    body: Uint8Array<ArrayBuffer>,
+    headers: Headers,
     { signal }: { signal?: AbortSignal },
   ): Promise<SendResult> {
     using limit = timeLimit(timeoutMs, signal);
@@ -87,7 +91,7 @@ export function lifelogSink(options: LifelogSinkOptions): Sink {
     try {
       response = await request(endpoint, {
         method: "POST",
-        headers: typeof body === "string" ? headers : gzipHeaders,
+        headers,
         body,
         redirect: "manual",
         signal: limit.signal,
@@ -125,12 +129,24 @@ function statusOf(result: SendResult): number | undefined {
   return result.kind === "delivered" ? undefined : result.status;
 }
 
-/** Puts the stored texts into a request's body, without a look into them. */
-function envelope(batch: Batch, deviceId: string, nowMs: number): string {
-  return `{"source_id":${JSON.stringify(deviceId)},"sent_at_timestamp_utc":"${
-    formatTimeUs(nowMs * MS_US)
-  }",` +
-    `"events":[${batch.map(({ body }) => body).join(",")}]}`;
+/** Puts the stored bytes into a request's body, without a look into them. */
+function envelope(batch: Batch, deviceId: string, nowMs: number): Uint8Array<ArrayBuffer> {
+  const head = UTF_8.encode(
+    `{"source_id":${JSON.stringify(deviceId)},"sent_at_timestamp_utc":"${formatTimeUs(nowMs * MS_US)}",` +
+      `"events":[`,
+  );
+  const tail = UTF_8.encode("]}");
+  const bodyBytes = batch.reduce((sum, { body }) => sum + body.length + 1, -1);
+  const bytes = new Uint8Array(head.length + bodyBytes + tail.length);
+  bytes.set(head);
+  let at = head.length;
+  for (const { body } of batch) {
+    if (at > head.length) bytes[at++] = COMMA;
+    bytes.set(body, at);
+    at += body.length;
+  }
+  bytes.set(tail, at);
+  return bytes;
 }
 
 /** Says what an answer means for the batch. */

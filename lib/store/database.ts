@@ -69,6 +69,14 @@ export class Database implements Disposable {
   }
 
   /**
+   * Runs a statement that removes of the outbox only what does not wait in it: it leaves {@link outboxState} as it is.
+   * @throws {StoreError} when the cache cannot be written
+   */
+  tidy(sql: string, ...values: SqlValue[]): void {
+    this.#told("write", () => this.#prepare(sql).run(...values));
+  }
+
+  /**
    * Reads the first row, if there is one.
    * @throws {StoreError} when the cache cannot be read
    */
@@ -93,8 +101,8 @@ export class Database implements Disposable {
   }
 
   /**
-   * Another text once an entry of the outbox may have been changed or removed, by this program or another. What was added
-   * changes nothing of what was read before.
+   * Another text once an entry that waits in the outbox may have been changed or removed, by this program or another. What
+   * was added changes nothing of what was read before.
    */
   outboxState(): string {
     return `${this.#edits} ${this.get<{ data_version: number }>("PRAGMA data_version")!.data_version}`;

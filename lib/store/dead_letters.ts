@@ -2,6 +2,7 @@ import { SealError } from "../errors.ts";
 import type { Stored } from "./cipher.ts";
 import type { Database } from "./database.ts";
 import { countEntry } from "./outbox.ts";
+import { sweepAll } from "./removal.ts";
 import { setStale } from "./rules.ts";
 
 const LIST = `SELECT seq, bucket_id AS bucketId, bucket.name AS bucketName, start_us AS startUs,
@@ -93,6 +94,8 @@ export function retryDeadLetters(db: Database, seqs: readonly number[]): number 
   // Other privacy rules may have let them pass than are in force now.
   setStale(db, true);
   return db.transaction(() => {
+    // At its old place one would be taken for delivered.
+    sweepAll(db);
     let back = 0;
     for (const seq of seqs) {
       if (db.run(RETRY, seq) === 0) continue;

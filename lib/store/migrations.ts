@@ -203,4 +203,34 @@ export const MIGRATIONS: readonly string[] = [
   -- What is put in the outbox is counted by who puts it there, once for many events (see outbox.ts).
   DROP TRIGGER outbox_deeper;
   `,
+  `
+  -- Up to which place all that stands in the outbox is delivered (see delivered.ts). A damaged mark is none.
+  CREATE TABLE delivered (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    to_seq INTEGER NOT NULL,
+    residue INTEGER NOT NULL CHECK (residue = (3 * to_seq + 7) % 2147483647)
+  ) STRICT;
+  -- Without a trigger for each row that goes, and without a reference, all rows can go at once.
+  CREATE TABLE outbox_next (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    bucket_id INTEGER NOT NULL,
+    start_us INTEGER NOT NULL,
+    digest BLOB NOT NULL,
+    duration REAL NOT NULL,
+    cached_at_ms INTEGER NOT NULL,
+    body ANY NOT NULL,
+    crc INTEGER,
+    rules INTEGER NOT NULL DEFAULT 0
+  ) STRICT;
+  INSERT INTO outbox_next SELECT * FROM outbox;
+  DELETE FROM sqlite_sequence WHERE name = 'outbox_next';
+  INSERT INTO sqlite_sequence SELECT 'outbox_next', seq FROM sqlite_sequence WHERE name = 'outbox';
+  -- The trigger that counted rows as they go goes with it.
+  DROP TABLE outbox;
+  ALTER TABLE outbox_next RENAME TO outbox;
+  CREATE TRIGGER outbox_rewritten AFTER UPDATE OF body ON outbox BEGIN
+    UPDATE bucket SET waiting_bytes = waiting_bytes + octet_length(new.body) - octet_length(old.body)
+    WHERE id = new.bucket_id;
+  END;
+  `,
 ];

@@ -1,10 +1,11 @@
 import { Buffer } from "node:buffer";
 import { crc32 } from "node:zlib";
-import { SealError } from "../errors.ts";
+import { SealError, type StoreError } from "../errors.ts";
 import type { OutboxEntry } from "../event.ts";
 import type { Stored } from "./cipher.ts";
 import { corruption, type Database } from "./database.ts";
 import { addVersions, AT_ITS_PLACE, tagged, type TaggedVersion, type Version } from "./ledger.ts";
+import { deliveredTo, passDelivered, removeEntries, WAITING } from "./removal.ts";
 import { endAttempts, isAttempted } from "./rules.ts";
 
 const ADD_MANY =
@@ -16,21 +17,26 @@ const NEXT_IN_ROW = `SELECT count(*) AS entries, sum(octet_length(body) + 1) AS 
 const NEXT = `SELECT max(seq) AS untilSeq, sum(octet_length(body) + 1) AS bytes
   FROM (SELECT seq, body FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?)`;
 const SIZES = "SELECT seq, octet_length(body) AS bytes FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?";
+/** Many at once: to bring rows out of SQLite one by one takes longer than to read them. */
+const PEEK_MANY = `SELECT group_concat(seq) AS seqs, group_concat(octet_length(body)) AS sizes,
+    group_concat(crc) AS crcs, CAST(group_concat(body) AS BLOB) AS bodies,
+    max(rules <> ? OR crc IS NULL OR typeof(body) <> 'text') AS odd
+  FROM outbox WHERE seq > ? AND seq <= ?`;
 const PEEK =
   "SELECT seq, bucket_id, body, crc, rules FROM outbox WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?";
 const SIZE = "SELECT bucket_id AS bucketId, octet_length(body) AS bytes FROM outbox WHERE seq = ?";
-const DELETE = "DELETE FROM outbox WHERE seq = ?";
-const DELETE_MANY = "DELETE FROM outbox WHERE seq IN (SELECT value FROM json_each(?))";
 const WITHDRAW_DEAD =
   "DELETE FROM dead_letter WHERE bucket_id = ? AND start_us = ? AND digest = ? AND duration = ?";
-const FIND_VERSION = `SELECT o.seq FROM ledger l JOIN outbox o ON ${AT_ITS_PLACE}
+const FIND_VERSION = `SELECT o.seq FROM ledger l JOIN ${WAITING} o ON ${AT_ITS_PLACE}
   WHERE l.bucket_id = ? AND l.start_us = ? AND l.digest = ? AND l.duration = ?`;
 const DEPTH = "SELECT coalesce(sum(waiting), 0) AS events FROM bucket";
-const OLDEST = "SELECT cached_at_ms AS cachedAtMs, start_us AS startUs FROM outbox ORDER BY seq LIMIT 1";
+const OLDEST = `SELECT cached_at_ms AS cachedAtMs, start_us AS startUs FROM ${WAITING} ORDER BY seq LIMIT 1`;
 const BURY = `INSERT OR REPLACE INTO dead_letter
     (seq, bucket_id, start_us, digest, duration, cached_at_ms, body, crc, rules, status, reason, dead_at_ms)
   SELECT seq, bucket_id, start_us, digest, duration, cached_at_ms, body, crc, rules, ?, ?, ? FROM outbox WHERE seq = ?`;
 const DEAD = "SELECT count(*) AS events FROM dead_letter";
+
+const UTF_8 = new TextEncoder();
 
 /**
  * Appends an event's JSON to the outbox, as the privacy rules of the number `rules` let it pass, and notes its version
@@ -89,19 +95,47 @@ export function peekOutbox(
   maxBytes: number,
   rules = 0,
 ): OutboxEntry[] {
-  const untilSeq = lastWithin(db, afterSeq, limit, maxBytes);
+  const fromSeq = Math.max(afterSeq, deliveredTo(db));
+  const untilSeq = lastWithin(db, fromSeq, limit, maxBytes);
+  if (db.cipher.keyVersion === 0) {
+    const many = db.get<PeekedMany>(PEEK_MANY, rules, fromSeq, untilSeq)!;
+    if (many.odd === 0) return openMany(db, many);
+  }
   const batch: OutboxEntry[] = [];
-  for (const [seq, bucketId, body, crc, by] of db.lists<PeekedRow>(PEEK, afterSeq, untilSeq, limit)) {
+  for (const [seq, bucketId, body, crc, by] of db.lists<PeekedRow>(PEEK, fromSeq, untilSeq, limit)) {
     if (by !== rules) break;
-    batch.push({ seq, body: openEntry(db, { seq, bucketId, body, crc }) });
+    batch.push({ seq, body: UTF_8.encode(openEntry(db, { seq, bucketId, body, crc })) });
   }
   return batch;
+}
+
+/** Takes apart what was read at once. */
+function openMany(db: Database, { seqs, sizes, crcs, bodies }: PeekedMany): OutboxEntry[] {
+  const numbers = (list: string): number[] => JSON.parse(`[${list}]`);
+  const [sizeOf, crcOf] = [numbers(sizes), numbers(crcs)];
+  let at = 0;
+  return numbers(seqs).map((seq, n) => {
+    const body = bodies.subarray(at, at += sizeOf[n]!);
+    at++;
+    if (crc32(body) !== crcOf[n]) throw changed(db, seq);
+    return { seq, body };
+  });
 }
 
 /** Reads the newest entry. */
 export function peekNewest(db: Database, rules = 0): OutboxEntry | undefined {
   const seq = db.get<{ seq: number | null }>("SELECT max(seq) AS seq FROM outbox")?.seq;
   return typeof seq === "number" ? peekOutbox(db, seq - 1, 1, Infinity, rules)[0] : undefined;
+}
+
+/** Entries as they are read at once, their parts with commas between them. */
+interface PeekedMany {
+  readonly seqs: string;
+  readonly sizes: string;
+  readonly crcs: string;
+  readonly bodies: Uint8Array<ArrayBuffer>;
+  /** 0 where each of them is text with a checksum, let pass by the rules in force; `null` where there are none. */
+  readonly odd: number | null;
 }
 
 /** The columns that are read of an entry to send it. */
@@ -131,9 +165,13 @@ export function openEntry(db: Database, row: Omit<OutboxRow, "rules">): string {
     throw corruption(db.path, `entry ${row.seq} cannot be opened. ${error.message}`, error);
   }
   if (typeof row.body === "string" && row.crc !== null && crc32(body) !== row.crc) {
-    throw corruption(db.path, `the checksum of entry ${row.seq} is another than its text's`);
+    throw changed(db, row.seq);
   }
   return body;
+}
+
+function changed(db: Database, seq: number): StoreError {
+  return corruption(db.path, `the checksum of entry ${seq} is another than its text's`);
 }
 
 /**
@@ -157,11 +195,16 @@ function lastWithin(db: Database, afterSeq: number, limit: number, maxBytes: num
   return untilSeq;
 }
 
-/** Removes delivered entries, and no others, in one transaction. */
-export function removeFromOutbox(db: Database, entries: readonly OutboxEntry[]): void {
+/**
+ * Takes delivered entries off the queue, and no others, in one transaction.
+ * @param state what {@link Database.outboxState} was before they were read from the head of the queue: where it still is,
+ *   that is quick
+ */
+export function removeFromOutbox(db: Database, entries: readonly OutboxEntry[], state?: string): void {
   if (entries.length === 0) return;
   db.transaction(() => {
-    db.run(DELETE_MANY, JSON.stringify(entries.map(({ seq }) => seq)));
+    const passed = state === db.outboxState() && passDelivered(db, entries);
+    if (!passed) removeEntries(db, entries.map(({ seq }) => seq));
     endAttempts(db, entries);
   });
 }
@@ -177,7 +220,7 @@ export function withdraw(db: Database, bucketId: number, version: Version): "uns
   const waiting = db.get<{ seq: number }>(FIND_VERSION, ...key);
   if (waiting === undefined) return isDead ? "unsent" : undefined;
   const attempted = isAttempted(db, waiting.seq);
-  db.run(DELETE, waiting.seq);
+  removeEntries(db, [waiting.seq]);
   return attempted ? "sent" : "unsent";
 }
 
@@ -201,7 +244,7 @@ export function moveToDeadLetters(
 /** Moves an entry, inside a transaction. A sealed body is bound to its place in the queue, which it keeps among the dead letters: it moves as it is. */
 export function bury(db: Database, seq: number, status: number | null, reason: string, nowMs: number): void {
   db.run(BURY, status, db.cipher.sealReason(seq, reason), nowMs, seq);
-  db.run(DELETE, seq);
+  removeEntries(db, [seq]);
 }
 
 /**

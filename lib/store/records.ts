@@ -1,9 +1,10 @@
 import type { Database } from "./database.ts";
 import { AT_ITS_PLACE, keyOf } from "./ledger.ts";
+import { WAITING } from "./removal.ts";
 
 const BUCKETS = "SELECT id, name, type, created FROM bucket ORDER BY name";
 const RECORDS = `SELECT start_us AS startUs, digest AS tag, duration AS durationSeconds, revised, dropped,
-    EXISTS (SELECT 1 FROM outbox o WHERE ${AT_ITS_PLACE}) AS waiting,
+    EXISTS (SELECT 1 FROM ${WAITING} o WHERE ${AT_ITS_PLACE}) AS waiting,
     EXISTS (SELECT 1 FROM dead_letter d WHERE d.bucket_id = l.bucket_id AND d.start_us = l.start_us
       AND d.digest = l.digest AND d.duration = l.duration) AS dead
   FROM ledger l WHERE bucket_id = ? AND start_us >= ? AND start_us < ?

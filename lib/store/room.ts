@@ -2,15 +2,15 @@ import { StoreError } from "../errors.ts";
 import type { Database } from "./database.ts";
 import { getMeta, setMeta } from "./meta.ts";
 import { oldestWaiting, outboxDepth } from "./outbox.ts";
+import { removeEntries, sweepDelivered, WAITING } from "./removal.ts";
 
 /** Room is made, or waited for, down to this part of the limit, so that it is not at its edge all the time. */
 const ENOUGH = 0.95;
 /** How many events are dropped at a time. */
 const CHUNK = 100;
 
-const DROP = `DELETE FROM outbox WHERE seq IN (
-    SELECT seq FROM (SELECT seq, cached_at_ms FROM outbox ORDER BY seq LIMIT ?) WHERE cached_at_ms < ?
-  )`;
+const OLDEST = `SELECT seq FROM (SELECT seq, cached_at_ms FROM ${WAITING} ORDER BY seq LIMIT ?)
+  WHERE cached_at_ms < ?`;
 
 /** What is done when the cache has come to a limit. */
 export type WhenFull =
@@ -45,7 +45,8 @@ export function createRoom(db: Database, options: RoomOptions): EnsureRoom {
     while (outboxDepth(db) > 0 && (tooLarge() || tooOld())) {
       const beforeMs = tooLarge() ? Number.MAX_SAFE_INTEGER : now() - maxAgeMs;
       dropped += db.transaction(() => {
-        const events = db.run(DROP, CHUNK, beforeMs);
+        const oldest = db.all<{ seq: number }>(OLDEST, CHUNK, beforeMs);
+        const events = removeEntries(db, oldest.map(({ seq }) => seq));
         setMeta(db, "dropped_events", String(droppedEvents(db) + events));
         return events;
       });
@@ -54,9 +55,12 @@ export function createRoom(db: Database, options: RoomOptions): EnsureRoom {
   }
 
   return () => {
+    const most = maxBytes * (paused ? ENOUGH : 1);
+    // What is delivered makes room first.
+    while (db.usedBytes() > most && sweepDelivered(db));
     const bytes = db.usedBytes();
     const oldest = oldestWaiting(db);
-    const full = bytes > maxBytes * (paused ? ENOUGH : 1);
+    const full = bytes > most;
     const old = oldest !== undefined && now() - oldest.cachedAtMs > maxAgeMs;
     // What does not wait is bounded by itself and cannot be made less.
     paused = oldest !== undefined && (full || old);

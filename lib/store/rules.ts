@@ -4,23 +4,23 @@ import type { Database, SqlValue } from "./database.ts";
 import { AT_ITS_PLACE, type TaggedVersion } from "./ledger.ts";
 import { getMeta, setMeta } from "./meta.ts";
 import type { OutboxRow } from "./outbox.ts";
+import { removeEntries, WAITING } from "./removal.ts";
 
 const COLUMNS = `o.seq, o.bucket_id AS bucketId, o.start_us AS startUs, o.digest AS tag,
   o.duration AS durationSeconds, o.body, o.crc, o.rules`;
-const STALE = `SELECT ${COLUMNS} FROM outbox o WHERE o.seq > ? AND o.rules <> ? ORDER BY o.seq LIMIT ?`;
-const BETWEEN = `SELECT ${COLUMNS} FROM ledger l JOIN outbox o ON ${AT_ITS_PLACE}
+const STALE = `SELECT ${COLUMNS} FROM ${WAITING} o WHERE o.seq > ? AND o.rules <> ? ORDER BY o.seq LIMIT ?`;
+const BETWEEN = `SELECT ${COLUMNS} FROM ledger l JOIN ${WAITING} o ON ${AT_ITS_PLACE}
   WHERE l.bucket_id = ? AND l.start_us >= ? AND l.start_us < ?`;
 const PASS = "UPDATE outbox SET rules = ? WHERE seq = ?";
 const REWRITE = "UPDATE outbox SET body = ?, crc = ?, rules = ? WHERE seq = ?";
-const REMOVE = "DELETE FROM outbox WHERE seq = ?";
 const ATTEMPTED = "SELECT 1 AS found FROM attempt WHERE from_seq <= ? AND to_seq >= ? LIMIT 1";
 const ATTEMPT = `INSERT INTO attempt VALUES (?, ?)
   ON CONFLICT DO UPDATE SET to_seq = excluded.to_seq WHERE to_seq < excluded.to_seq`;
 const UNATTEMPT = "DELETE FROM attempt WHERE from_seq = ? AND to_seq = ?";
 const ATTEMPTS_OVER = `DELETE FROM attempt
-  WHERE (from_seq >= ? AND to_seq <= ?) OR to_seq < (SELECT coalesce(min(seq), 9e18) FROM outbox)`;
-const HEAD = "SELECT rules FROM outbox ORDER BY seq LIMIT 1";
-const ANY = "SELECT 1 AS found FROM outbox LIMIT 1";
+  WHERE (from_seq >= ? AND to_seq <= ?) OR to_seq < (SELECT coalesce(min(seq), 9e18) FROM ${WAITING})`;
+const HEAD = `SELECT rules FROM ${WAITING} ORDER BY seq LIMIT 1`;
+const ANY = `SELECT 1 AS found FROM ${WAITING} LIMIT 1`;
 const BUCKET = "SELECT id, name, type, created, epoch FROM bucket WHERE id = ?";
 
 /** An entry that waits, with what tells its version. */
@@ -111,7 +111,7 @@ export function rewriteEntry(
 
 /** Takes an entry out of the queue. */
 export function removeEntry(db: Database, seq: number): void {
-  db.run(REMOVE, seq);
+  removeEntries(db, [seq]);
 }
 
 /** The row of a bucket by its number. */

@@ -5,6 +5,7 @@ import { keptRuntime, type Target } from "../../install/denort.ts";
 import { COMPILER_STACK_BYTES, type Known, permissionsFor } from "../../install/build.ts";
 import { makeCertificates } from "../transport/certificates.ts";
 import { BINARY, inHome, run as runCompiled } from "./compiled.ts";
+import { textsOf } from "../fakes/entries.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const TITLE = "canary-title";
@@ -419,7 +420,7 @@ Deno.test({
     assert.equal(encryptionOf(db).state, "on");
     unlock(db, Uint8Array.from(CACHE_KEY.match(/../g)!, (byte) => parseInt(byte, 16)));
     assert.equal(outboxDepth(db), count);
-    const bodies = peekOutbox(db, -1, count, 1e9).map(({ body }) => body);
+    const bodies = textsOf(peekOutbox(db, -1, count, 1e9));
     assert.deepEqual(bodies, Array.from({ length: count }, (_, n) => `{"title":"${TITLE}-${n}"}`));
     for (const path of filesOf(home)) {
       assert.equal(decoder.decode(Deno.readFileSync(path)).indexOf(TITLE), -1, path);

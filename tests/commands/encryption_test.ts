@@ -7,6 +7,7 @@ import { addToOutbox } from "../../lib/store/outbox.ts";
 import type { RelatedSource, Source } from "../../lib/event.ts";
 import { createPolicy } from "../../lib/filters/privacy.ts";
 import { adoptRules } from "../../lib/store/rules.ts";
+import { textsOf } from "../fakes/entries.ts";
 
 const POLICY = createPolicy({ preset: "full", hashKey: () => new Uint8Array(32) });
 const EMPTY: Source & RelatedSource = {
@@ -46,7 +47,7 @@ async function onStage(act: (stage: Stage) => Promise<void>): Promise<void> {
         sink: ({ endpoint }) =>
           endpoint && ({
             send(batch) {
-              sent.push(...batch.map(({ body }) => body));
+              sent.push(...textsOf(batch));
               return Promise.resolve({ kind: "delivered" });
             },
           }),

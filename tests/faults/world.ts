@@ -131,7 +131,7 @@ export class World implements AsyncDisposable {
   }
 
   waiting(): number {
-    return this.ask<number>("SELECT count(*) FROM outbox");
+    return this.ask<number>("SELECT coalesce(sum(waiting), 0) FROM bucket");
   }
 
   dead(): number {

@@ -11,6 +11,7 @@ import { markFile } from "../../lib/store/mark.ts";
 import { setMeta } from "../../lib/store/meta.ts";
 import { addToOutbox, outboxDepth, peekOutbox } from "../../lib/store/outbox.ts";
 import { openCache } from "../../lib/store/recover.ts";
+import { textsOf } from "../fakes/entries.ts";
 
 const KEY = new Uint8Array(32).fill(1);
 const COUNT = 60;
@@ -48,7 +49,7 @@ function readAll(path: string): string[] {
   using db = opened;
   unlock(db, KEY);
   outboxDepth(db);
-  return peekOutbox(db, -1, 1000, 1e9).map(({ body }) => body);
+  return textsOf(peekOutbox(db, -1, 1000, 1e9));
 }
 
 for (const encrypted of [false, true]) {

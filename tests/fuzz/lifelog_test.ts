@@ -2,8 +2,10 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { lifelogSink } from "../../lib/sinks/lifelog.ts";
 import { anyText, CANARY, mutated } from "./hostile.ts";
+import { entriesOf } from "../fakes/entries.ts";
 
-const BATCH = [1, 2, 3].map((seq) => ({ seq, body: `{"title":"${CANARY}"}` }));
+const TEXT = `{"title":"${CANARY}"}`;
+const BATCH = entriesOf(TEXT, TEXT, TEXT);
 const SUCCESS = {
   status: "success",
   source_id: "d",

@@ -4,6 +4,7 @@ import { openOtlp } from "../../lib/otlp/exporter.ts";
 import { readOtlpSettings } from "../../lib/otlp/settings.ts";
 import { createLook } from "../../lib/status/look.ts";
 import { CANARY, makeScene, NOW_MS } from "../web/scene.ts";
+import { entriesOf } from "../fakes/entries.ts";
 
 // deno-lint-ignore no-explicit-any
 type Json = any;
@@ -61,8 +62,8 @@ Deno.test("at the end all that was gathered goes to the collector: spans of pass
   using _scene = scene;
   otlp.observer.collected(bucket, pass, took);
   otlp.observer.collected(bucket, undefined, took);
-  otlp.observer.sent([{ seq: 1, body: CANARY }], { kind: "retry", reason: CANARY, status: 503 }, took);
-  otlp.observer.sent([{ seq: 1, body: CANARY }], { kind: "delivered" }, took);
+  otlp.observer.sent(entriesOf(CANARY), { kind: "retry", reason: CANARY, status: 503 }, took);
+  otlp.observer.sent(entriesOf(CANARY), { kind: "delivered" }, took);
   otlp.observer.drained({ delivered: 1, dead: 0, requests: 2 }, took);
   otlp.observer.drained({ delivered: 0, dead: 0, requests: 0 }, took);
   await otlp[Symbol.asyncDispose]();

@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import type { Batch, SendResult } from "../../lib/event.ts";
 import { lifelogSink } from "../../lib/sinks/lifelog.ts";
+import { entriesOf } from "../fakes/entries.ts";
 
-const BATCH: Batch = [
-  { seq: 1, body: '{"timestamp":"t1","type":"a","data":{"title":"ü \\u2028"}}' },
-  { seq: 2, body: '{"timestamp":"t2","type":"b","data":{"n":2.0}}' },
+const TEXTS = [
+  '{"timestamp":"t1","type":"a","data":{"title":"ü \\u2028"}}',
+  '{"timestamp":"t2","type":"b","data":{"n":2.0}}',
 ];
+const BATCH = entriesOf(...TEXTS);
 const OK = {
   status: "success",
   source_id: "d",
@@ -47,7 +49,7 @@ Deno.test("send() puts the stored texts into the envelope as they are, and sends
   assert.equal(
     await request!.text(),
     '{"source_id":"my \\"device\\"","sent_at_timestamp_utc":"2026-01-02T03:04:05.678000+00:00","events":[' +
-      `${BATCH[0]!.body},${BATCH[1]!.body}]}`,
+      `${TEXTS.join(",")}]}`,
   );
 });
 

@@ -173,7 +173,8 @@ Deno.test("the outbox's sums are what a count of its rows gives, whatever was do
       })
     );
     check();
-    db.run("DELETE FROM outbox");
+    const seqs = db.all<{ seq: number }>("SELECT seq FROM outbox ORDER BY seq");
+    removeFromOutbox(db, seqs.map(({ seq }) => ({ seq, body: new Uint8Array() })), db.outboxState());
     check();
     assert.equal(outboxDepth(db), 0);
   }));

@@ -13,6 +13,7 @@ import { openDatabase } from "../../lib/store/database.ts";
 import { readDaemonCache, takenOver, takeOver } from "../../lib/store/daemon_cache.ts";
 import { deadLetterCount, openEntry, peekOutbox } from "../../lib/store/outbox.ts";
 import { adoptRules, mayBeStale, staleEntries } from "../../lib/store/rules.ts";
+import { textsOf } from "../fakes/entries.ts";
 
 type Row = [hash: string, timestamp: string, type: string, data: string, addedAt: string];
 
@@ -59,7 +60,7 @@ Deno.test("takeOver() queues the daemon's events in its order and in its form, t
   withDaemonCache([WINDOW, AFK], (path, folder) => {
     using db = openDatabase(join(folder, "cache.sqlite"));
     assert.deepEqual(takeOver(db, readDaemonCache(path), 0), { taken: 2, known: 0, dead: 0 });
-    assert.deepEqual(peekOutbox(db, 0, 10, 10_000).map(({ body }) => body), [
+    assert.deepEqual(textsOf(peekOutbox(db, 0, 10, 10_000)), [
       '{"timestamp":"2026-01-02T02:00:00+00:00","type":"desktop_activity.afk",' +
       '"data":{"app": "AFK", "title": "not-afk", "url": null, "duration_seconds": 0.0}}',
       '{"timestamp":"2026-01-02T03:00:00.123000+00:00","type":"desktop_activity.window",' +
@@ -164,8 +165,8 @@ Deno.test("after a take-over every event is queued once: by the daemon's hand up
       now: () => endUs / 1000,
     });
     await collector.collect(bucket);
-    const starts = peekOutbox(db, 0, 10, 10_000).map(({ body }) =>
-      Date.parse(JSON.parse(body).timestamp) * 1000
+    const starts = textsOf(peekOutbox(db, 0, 10, 10_000)).map((text) =>
+      Date.parse(JSON.parse(text).timestamp) * 1000
     );
     assert.deepEqual(starts, [
       Date.parse(AFK[1]) * 1000,
@@ -236,7 +237,7 @@ Deno.test("where a rule looks at what the daemon did not keep, ActivityWatch is 
       const rejudge = createRejudge({ db, source, privacy: { policy, rules, related } });
       const result = await rejudge([bucket]);
       assert.deepEqual([result?.same, result?.dropped, result?.undecided], [1, 1, 1]);
-      assert.deepEqual(peekOutbox(db, 0, 10, 10_000, rules).map(({ body }) => JSON.parse(body).data), [
+      assert.deepEqual(textsOf(peekOutbox(db, 0, 10, 10_000, rules)).map((text) => JSON.parse(text).data), [
         { app: null, title: "open", url: "https://a.example/", duration_seconds: 9 },
       ]);
       assert.equal(deadLetterCount(db), 1);

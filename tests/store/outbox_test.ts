@@ -17,6 +17,7 @@ import {
   removeFromOutbox,
   withdraw,
 } from "../../lib/store/outbox.ts";
+import { textsOf } from "../fakes/entries.ts";
 
 const BUCKET = { id: "aw-watcher-window_x", type: "currentwindow", hostname: "x", created: "" } as const;
 const version = (n: number) => ({ startUs: n, digest: digestOf(n), durationSeconds: n / 10 });
@@ -30,7 +31,7 @@ function outbox(path: string, bodies: readonly string[]): Database {
 }
 
 const bodiesOf = (db: Database, afterSeq = -1, limit = 100, maxBytes = 1e6) =>
-  peekOutbox(db, afterSeq, limit, maxBytes).map(({ body }) => body);
+  textsOf(peekOutbox(db, afterSeq, limit, maxBytes));
 
 Deno.test("peekOutbox() gives the oldest entries first and no more than the limit", () => {
   using db = outbox(":memory:", ["a", "b", "c", "d"]);
@@ -200,7 +201,7 @@ Deno.test("outboxDepth() tells what a count of the rows does, after every kind o
   check(1);
   assert.equal(retryDeadLetters(db, retryableSeqs(db, 10)), 1);
   check(2);
-  db.run("DELETE FROM outbox");
+  removeFromOutbox(db, peekOutbox(db, -1, 9, 100), db.outboxState());
   check(0);
 });
 

@@ -16,12 +16,13 @@ import {
   removeFromOutbox,
 } from "../../lib/store/outbox.ts";
 import { openCache } from "../../lib/store/recover.ts";
+import { textsOf } from "../fakes/entries.ts";
 
 const DAY_US = 86_400_000_000;
 const NOW_MS = Date.UTC(2026, 5, 30);
 const NOW_US = NOW_MS * 1000;
 const BUCKET = { id: "aw-watcher-window_x", type: "currentwindow", hostname: "x", created: "c" } as const;
-const bodies = (db: Database) => peekOutbox(db, -1, 10_000, 1e9).map(({ body }) => body);
+const bodies = (db: Database) => textsOf(peekOutbox(db, -1, 10_000, 1e9));
 
 async function inFolder(work: (path: string, folder: string) => void): Promise<void> {
   const folder = await Deno.makeTempDir();

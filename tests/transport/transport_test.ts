@@ -6,9 +6,10 @@ import { SettingError } from "../../lib/errors.ts";
 import { lifelogSink } from "../../lib/sinks/lifelog.ts";
 import { createTransport, type TransportOptions } from "../../lib/transport.ts";
 import { type Certificates, makeCertificates } from "./certificates.ts";
+import { entriesOf } from "../fakes/entries.ts";
 
 const TOKEN = "canary-token";
-const BATCH = [{ seq: 1, body: '{"title":"canary-title"}' }];
+const BATCH = entriesOf('{"title":"canary-title"}');
 /** Each answer comes over a connection of its own, so that nothing is left open when a test ends. */
 const CLOSE = { connection: "close" };
 

@@ -3,6 +3,7 @@ import { CANARY, makeScene, NOW_MS, type Scene, serveScene } from "./scene.ts";
 import { outboxDepth } from "../../lib/store/outbox.ts";
 import { addSamples, samplesSince } from "../../lib/store/samples.ts";
 import { readOrCreateWebToken, webTokenFile } from "../../lib/web/token.ts";
+import { entriesOf } from "../fakes/entries.ts";
 
 const tokenOf = ({ db }: Scene) => readOrCreateWebToken(webTokenFile(db.path));
 
@@ -54,8 +55,8 @@ Deno.test("the metrics are OpenMetrics, count what is told, and hold nothing of 
   const result = { cached: 7, filtered: 2, withdrawn: 1, revised: 0, unencodable: 0, pages: 1 };
   observer.collected(bucket, result, took);
   observer.collected(bucket, undefined, took);
-  observer.sent([{ seq: 1, body: CANARY }, { seq: 2, body: CANARY }], { kind: "delivered" }, took);
-  observer.sent([{ seq: 3, body: CANARY }], { kind: "retry", reason: CANARY }, took);
+  observer.sent(entriesOf(CANARY, CANARY), { kind: "delivered" }, took);
+  observer.sent(entriesOf(CANARY), { kind: "retry", reason: CANARY }, took);
   observer.drained({ delivered: 2, dead: 1, requests: 2 }, took);
   observer.drained(undefined, took);
   const response = await fetch(`http://127.0.0.1:${web.port}/metrics`, {

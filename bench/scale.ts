@@ -10,7 +10,7 @@ export async function scale(report: Report, sizes: readonly number[]): Promise<v
   report.heading("Linear and bounded");
   report.text(
     "Caches with so many events waiting, filled page by page; then the compiled agent (`--once`, ActivityWatch down) " +
-      "empties them. *Ready* is from the start of the process to the line that says how often it collects, median of 5; a file of up to 32 MB is checked whole before.",
+      "empties them. *Ready* is from the start of the process to the line that says how often it collects, median of 5: a file of up to 4 MB is checked whole before, others right after.",
   );
   await using receiver = await Receiver.start("count");
   const rows = [];

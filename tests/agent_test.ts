@@ -86,6 +86,19 @@ Deno.test("once() reads every bucket, then delivers, and is ok when nothing fail
   assert.deepEqual(b.calls, ["buckets", "collect a", "collect b", "drain"]);
 });
 
+Deno.test("a cache that is damaged is left as it is before anything is read, collected or delivered", async () => {
+  for (const work of ["once", "run"] as const) {
+    using b = bench();
+    ensureBucket(b.db, bucket("a"));
+    // As a flipped bit would: a value that its table would never take.
+    b.db.run("PRAGMA ignore_check_constraints = ON");
+    b.db.run("INSERT INTO coverage (bucket_id, from_us, to_us, residue) VALUES (1, 2, 3, 4)");
+    b.db.run("PRAGMA ignore_check_constraints = OFF");
+    await assert.rejects(b.agent[work](never), { fault: "corrupt" });
+    assert.deepEqual(b.calls, []);
+  }
+});
+
 Deno.test("once() goes on with the other buckets and delivers when one cannot be read, and is not ok", async () => {
   using b = bench({
     collect: ({ id }) => {

@@ -96,12 +96,12 @@ function heritageOf(path: string, cacheKey: Uint8Array | undefined): Inheritance
   }
 }
 
-/** Up to this size the whole cache is looked at when it is opened; a larger one would hold up the start. */
-const CHECK_MAX_BYTES = 32 * 1024 * 1024;
+/** Up to this size the whole cache is looked at when it is opened: some 4 ms. A larger one would hold up the start. */
+const CHECK_MAX_BYTES = 4 * 1024 * 1024;
 
 /**
  * Opens the cache and looks at the whole of it where that is quick; returns the error where it is damaged. In a larger
- * one damage is found by the check that follows each day, or where SQLite or a checksum meets it.
+ * one damage is found by the check before the first work and each day, or where SQLite or a checksum meets it.
  */
 function openSound(path: string, options: OpenCacheOptions): Database | StoreError {
   let db: Database | undefined;

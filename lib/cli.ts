@@ -1,7 +1,7 @@
 import { Argument, Command, CommanderError, Help, Option } from "commander";
 import metadata from "../deno.json" with { type: "json" };
-import { COMMANDS, MAIN_COMMAND } from "./commands/all.ts";
 import type { CommandContext, CommandSpec, Parts } from "./commands/command.ts";
+import { start } from "./commands/start.ts";
 import { namedFile } from "./config/file.ts";
 import { loadSettings } from "./config/load.ts";
 import { SETTINGS } from "./config/settings.ts";
@@ -30,7 +30,7 @@ export async function runProgram(options: ProgramOptions): Promise<number> {
     let code: ExitCode = ExitCode.Ok;
     const program = buildProgram(async (spec, args, given, program) => {
       code = await spec.run!(contextOf(options, args, given, program));
-    }, options.args);
+    }, await commandsFor(options.args));
     await program.parseAsync(options.args, { from: "user" });
     return code;
   } catch (error) {
@@ -73,6 +73,12 @@ function writeToStdout(text: string): void {
 
 const HELP_FLAGS = new Set(["-h", "--help"]);
 
+/** The commands, where arguments may name one or ask for help: to load them takes time at each start. */
+async function commandsFor(args: readonly string[]): Promise<readonly CommandSpec[]> {
+  if (args.every((arg) => arg.startsWith("-") && !HELP_FLAGS.has(arg))) return [];
+  return (await import("./commands/all.ts")).COMMANDS;
+}
+
 type Action = (
   spec: CommandSpec,
   args: readonly string[],
@@ -80,13 +86,9 @@ type Action = (
   program: Command,
 ) => Promise<void>;
 
-/**
- * Declares the whole command line: every command, its options, and the settings as options of all of them. Where
- * arguments are given that name no command and ask for no help, the commands are left out, which takes time at each
- * start.
- */
-export function buildProgram(action: Action, args?: readonly string[]): Command {
-  const program = new Command(MAIN_COMMAND.name)
+/** Declares the whole command line: the agent, these commands, their options, and the settings as options of all of them. */
+export function buildProgram(action: Action, commands: readonly CommandSpec[]): Command {
+  const program = new Command(start.name)
     .option("--version", "print the versions of the agent, Deno and SQLite")
     .on("option:version", () => {
       writeToStdout(`${versions()}\n`);
@@ -102,7 +104,7 @@ export function buildProgram(action: Action, args?: readonly string[]): Command 
       `\nEach option of a setting is also read from the environment and the settings file, by the name in brackets.`,
     )
     .exitOverride();
-  declare(program, MAIN_COMMAND, action, program);
+  declare(program, start, action, program);
   program.option("--config <file>", "read the settings from this file");
   for (const { env, flag, secret, description } of SETTINGS) {
     // A secret in the arguments is in everybody's list of processes.
@@ -110,8 +112,7 @@ export function buildProgram(action: Action, args?: readonly string[]): Command 
       program.addOption(new Option(`--${flag} <value>`, `${description} [${env}]`).helpGroup("Settings:"));
     }
   }
-  const wanted = args?.every((arg) => arg.startsWith("-") && !HELP_FLAGS.has(arg)) ? [] : COMMANDS;
-  for (const spec of wanted) declare(program.command(spec.name), spec, action, program);
+  for (const spec of commands) declare(program.command(spec.name), spec, action, program);
   return program;
 }
 

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { buildProgram } from "../lib/cli.ts";
+import { COMMANDS } from "../lib/commands/all.ts";
 import { EXIT_MEANINGS, ExitCode } from "../lib/exit_codes.ts";
 import { SETTINGS } from "../lib/config/settings.ts";
 import { manualPage } from "../lib/man.ts";
 
-const PROGRAM = buildProgram(() => Promise.resolve());
+const PROGRAM = buildProgram(() => Promise.resolve(), COMMANDS);
 const PAGE = manualPage(PROGRAM, "1.2.3", "2026-01-31");
 
 function installed(program: string): boolean {

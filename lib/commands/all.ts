@@ -10,10 +10,6 @@ import { preview } from "./preview.ts";
 import { status } from "./status.ts";
 import { encryption } from "./encryption.ts";
 import { deadLetters } from "./dead_letters.ts";
-import { start } from "./start.ts";
-
-/** What the program does when no command is named: it is the agent. */
-export const MAIN_COMMAND: CommandSpec = start;
 
 /** Every command, in the order of the help. */
 export const COMMANDS: readonly CommandSpec[] = [

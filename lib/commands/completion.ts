@@ -1,13 +1,17 @@
-import type { CompletionTree } from "../completion/tree.ts";
+import { bashCompletion } from "../completion/bash.ts";
+import { fishCompletion } from "../completion/fish.ts";
+import { powershellCompletion } from "../completion/powershell.ts";
+import { type CompletionTree, completionTree } from "../completion/tree.ts";
+import { zshCompletion } from "../completion/zsh.ts";
 import { ExitCode } from "../exit_codes.ts";
 import type { CommandSpec } from "./command.ts";
 
-/** Loads what prints it for a shell. */
-const SHELLS: Readonly<Record<string, () => Promise<(tree: CompletionTree) => string>>> = {
-  bash: async () => (await import("../completion/bash.ts")).bashCompletion,
-  zsh: async () => (await import("../completion/zsh.ts")).zshCompletion,
-  fish: async () => (await import("../completion/fish.ts")).fishCompletion,
-  powershell: async () => (await import("../completion/powershell.ts")).powershellCompletion,
+/** What prints it for a shell. */
+const SHELLS: Readonly<Record<string, (tree: CompletionTree) => string>> = {
+  bash: bashCompletion,
+  zsh: zshCompletion,
+  fish: fishCompletion,
+  powershell: powershellCompletion,
 };
 
 /** What a shell needs to complete the command line, made from its declaration. */
@@ -16,10 +20,8 @@ export const completion: CommandSpec = {
   description:
     "Print what a shell needs to complete commands and options, such as: source <(lifelog-agent completion bash).",
   arguments: [{ name: "<shell>", description: "the shell to print it for", choices: Object.keys(SHELLS) }],
-  async run({ args, program, print }) {
-    const { completionTree } = await import("../completion/tree.ts");
-    const complete = await SHELLS[args[0]!]!();
-    print(complete(completionTree(program)).trimEnd());
+  run({ args, program, print }) {
+    print(SHELLS[args[0]!]!(completionTree(program)).trimEnd());
     return ExitCode.Ok;
   },
 };

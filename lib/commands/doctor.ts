@@ -1,4 +1,7 @@
+import { checkActivityWatch } from "../doctor/activitywatch.ts";
 import { type Check, fail, renderCheck, warn } from "../doctor/check.ts";
+import { checkDevice } from "../doctor/device.ts";
+import { checkServer } from "../doctor/server.ts";
 import { UserError } from "../errors.ts";
 import { ExitCode } from "../exit_codes.ts";
 import { listenForStop } from "../signals.ts";
@@ -54,11 +57,6 @@ async function* looks(context: CommandContext, signal: AbortSignal): AsyncIterab
     }
     return;
   }
-  const [{ checkDevice }, { checkActivityWatch }, { checkServer }] = await Promise.all([
-    import("../doctor/device.ts"),
-    import("../doctor/activitywatch.ts"),
-    import("../doctor/server.ts"),
-  ]);
   const { settings } = loaded;
   const report = makeReport({ cachePath: settings.cachePath });
   yield* checkDevice({ loaded, report, env: context.env });

@@ -204,7 +204,7 @@ export const MIGRATIONS: readonly string[] = [
   DROP TRIGGER outbox_deeper;
   `,
   `
-  -- Up to which place all that stands in the outbox is delivered (see delivered.ts). A damaged mark is none.
+  -- Up to which place all that stands in the outbox is delivered (see removal.ts). A damaged note is none.
   CREATE TABLE delivered (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     to_seq INTEGER NOT NULL,

@@ -9,7 +9,7 @@ import { allNodes, completionTree } from "../../lib/completion/tree.ts";
 import { zshCompletion } from "../../lib/completion/zsh.ts";
 import { SETTINGS } from "../../lib/config/settings.ts";
 
-const TREE = completionTree(buildProgram(() => Promise.resolve()));
+const TREE = completionTree(buildProgram(() => Promise.resolve(), COMMANDS));
 const NAMES = COMMANDS.map(({ name }) => name);
 
 /** Whether a shell is installed; its test is left out where it is not. */

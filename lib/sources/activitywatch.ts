@@ -39,6 +39,8 @@ const MAX_ROWS = 1000;
 const ANSWER_TIMES = 2;
 const MIN_ANSWER_MS = 4;
 const MAX_ANSWER_MS = 50;
+/** Which part of that time is aimed at, for answers take now more, now less. */
+const AIM = 0.9;
 /** How full a window is to be of them: where there are more than were asked for, it is asked in vain. */
 const FILL = 0.8;
 /** One row in so many may be left to the next page. */
@@ -303,8 +305,9 @@ export function activityWatchSource(options: ActivityWatchOptions = {}): Source 
   /** Sets how many rows are asked for next, by how long the answer took. */
   function pace(tookMs: number): void {
     const aimMs = Math.min(MAX_ANSWER_MS, Math.max(MIN_ANSWER_MS, ANSWER_TIMES * quickestMs));
-    if (tookMs > 1.4 * aimMs) rowsAtOnce = Math.max(Math.min(MIN_ROWS, firstRows), Math.ceil(rowsAtOnce / 2));
-    else if (tookMs < aimMs) rowsAtOnce = Math.min(MAX_ROWS, Math.ceil(1.1 * rowsAtOnce));
+    const factor = Math.min(1.1, Math.max(0.5, AIM * aimMs / tookMs));
+    const least = Math.min(MIN_ROWS, firstRows);
+    rowsAtOnce = Math.min(MAX_ROWS, Math.max(least, Math.ceil(factor * rowsAtOnce)));
   }
 
   /** Leaves the server to its watchers, by how much it was asked for since the last time. */

@@ -26,12 +26,16 @@ const MARK = `INSERT INTO delivered VALUES (1, ?1, (3 * ?1 + 7) % 2147483647)
 const UNMARK = "DELETE FROM delivered";
 const TO = `SELECT ${DELIVERED_TO} AS seq`;
 const FIRST = "SELECT seq FROM outbox ORDER BY seq LIMIT 1";
-const ENDS = `SELECT (SELECT min(seq) FROM outbox) AS first, (SELECT max(seq) FROM outbox) AS last`;
 const DELETE_ALL = "DELETE FROM outbox";
 const DELETE_TO = "DELETE FROM outbox WHERE seq <= ?";
 const DELETE_MANY = "DELETE FROM outbox WHERE seq IN (SELECT value FROM json_each(?))";
 const SUMS = "SELECT bucket_id AS bucketId, count(*) AS entries, sum(octet_length(body)) AS bytes";
 const SUMS_TO = `${SUMS} FROM ${WAITING} WHERE seq <= ? GROUP BY bucket_id`;
+/** Most of the time all are of one bucket, and to sum them up by bucket takes as long again. */
+const HEAD =
+  `SELECT min(bucket_id) AS bucketId, min(bucket_id) <> max(bucket_id) AS mixed, count(*) AS entries,
+    sum(octet_length(body)) AS bytes, (SELECT min(seq) FROM outbox) AS first, (SELECT max(seq) FROM outbox) AS last
+  FROM ${WAITING} WHERE seq <= ?`;
 const SUMS_OF = `${SUMS} FROM outbox WHERE seq IN (SELECT value FROM json_each(?)) GROUP BY bucket_id`;
 const COUNT_DOWN = "UPDATE bucket SET waiting = waiting - ?, waiting_bytes = waiting_bytes - ? WHERE id = ?";
 const NONE_WAIT = "UPDATE bucket SET waiting = 0, waiting_bytes = 0 WHERE waiting <> 0 OR waiting_bytes <> 0";
@@ -72,19 +76,18 @@ function countDown(db: Database, sums: readonly Sum[]): void {
  */
 export function passDelivered(db: Database, batch: Batch): boolean {
   const toSeq = batch.at(-1)!.seq;
-  const sums = db.all<Sum>(SUMS_TO, toSeq);
-  if (sums.reduce((count, { entries }) => count + entries, 0) !== batch.length) return false;
-  const { first, last } = db.get<{ first: number; last: number }>(ENDS)!;
-  if (last === toSeq) {
+  const head = db.get<Sum & { mixed: number; first: number; last: number }>(HEAD, toSeq)!;
+  if (head.entries !== batch.length) return false;
+  if (head.last === toSeq) {
     db.tidy(DELETE_ALL);
     db.run(NONE_WAIT);
     db.run(UNMARK);
     return true;
   }
-  countDown(db, sums);
+  countDown(db, head.mixed === 0 ? [head] : db.all<Sum>(SUMS_TO, toSeq));
   db.run(MARK, toSeq);
-  if (toSeq - first >= MAX_LEFT) {
-    db.tidy(DELETE_TO, first + SLICE - 1);
+  if (toSeq - head.first >= MAX_LEFT) {
+    db.tidy(DELETE_TO, head.first + SLICE - 1);
     const spare = db.freePages() - MAX_FREE_PAGES;
     if (spare > 0) db.shrink(spare);
   }

@@ -68,6 +68,19 @@ Deno.test("peekOutbox() gives an entry that is larger than the bytes allowed, al
   assert.deepEqual(bodiesOf(db, -1, 100, 10), ["x".repeat(1000)]);
 });
 
+Deno.test("peekOutbox() gives every text as it was put in, read at once or one by one", () => {
+  const texts = ["", ",", "a,b", "é", "日本", '{"a":"\\u0000"}', "😀", " ", "x".repeat(5000)];
+  using db = outbox(":memory:", texts);
+  assert.deepEqual(bodiesOf(db), texts);
+  // An entry of a cache from before there were checksums.
+  db.run("UPDATE outbox SET crc = NULL WHERE seq = 4");
+  assert.deepEqual(bodiesOf(db), texts);
+  db.run("UPDATE outbox SET rules = 1 WHERE seq = 8");
+  assert.deepEqual(bodiesOf(db), texts.slice(0, 7));
+  db.run("UPDATE outbox SET body = 'E' WHERE seq = 3");
+  assert.throws(() => bodiesOf(db), { fault: "corrupt" });
+});
+
 Deno.test("removeFromOutbox() removes what was delivered and nothing else", () => {
   using db = outbox(":memory:", ["a", "b", "c"]);
   removeFromOutbox(db, peekOutbox(db, -1, 2, 100));

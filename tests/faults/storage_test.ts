@@ -385,6 +385,36 @@ for (const [name, damage] of Object.entries(DAMAGES)) {
   });
 }
 
+Deno.test("a cache that is damaged and too large to be looked at when it is opened", async () => {
+  for (const way of ["once", "daemon"] as const) {
+    await using world = new World({ events: 20_000, settings: { REQUEST_TIMEOUT_SECONDS: "20" } });
+    await world.receiver.stop();
+    assert.equal((await world.once()).code, 1);
+    const { size } = Deno.statSync(world.cachePath);
+    assert.ok(size > 5 * 1024 * 1024, `${size} bytes`);
+    const random = randomOf(way.length);
+    DAMAGES["a stretch overwritten with noise"]!(world, random);
+    world.receiver.start();
+    world.record(20);
+    let lines: string[];
+    if (way === "once") {
+      const run = await world.once();
+      assert.equal(run.code, 0, run.stderr);
+      lines = complaints(run);
+    } else {
+      const daemon = world.agent.daemon(DAEMON);
+      await until(() => world.receiver.events.length >= 20_020, "all events are there", 60_000);
+      const run = await daemon.stop();
+      assert.equal(run.code, 0, run.stderr);
+      lines = complaints(run);
+    }
+    world.assertExact();
+    const line = lines.find((line) => /collected again from ActivityWatch/.test(line));
+    assert.ok(line !== undefined, lines.join("\n"));
+    tell(`large cache damaged: ${way}`, { "exit code": 0, afterwards: "exact", "the log says": line });
+  }
+});
+
 function hasLog(path: string): boolean {
   try {
     return Deno.statSync(`${path}-wal`).size > 0;

@@ -115,7 +115,7 @@ class Server {
 
   readonly fetch: typeof fetch = (_, init) => {
     this.requests++;
-    const { events } = JSON.parse(String((init as { body?: unknown }).body));
+    const { events } = JSON.parse(new TextDecoder().decode((init as { body: Uint8Array }).body));
     const answer = (status: number, body: unknown, headers: Record<string, string> = {}) =>
       Promise.resolve(new Response(JSON.stringify(body), { status, headers }));
     switch (this.mood) {
@@ -187,11 +187,13 @@ Deno.test(`${DAYS} days of faults: nothing lost, nothing twice, and neither memo
   let damages = 0;
   let lives = 0;
 
-  function live() {
+  /** An agent on the cache, as the program starts one; `found` is the damage that the one before it ended with. */
+  function live(found?: StoreError) {
     lives++;
     const stop = new AbortController();
     const { signal } = stop;
-    const { db, loss } = openCache(path, { now });
+    const { db, loss } = openCache(path, { now, ...(found === undefined ? {} : { damage: found }) });
+    let damage: StoreError | undefined;
     if (loss !== undefined) damages++;
     if (getMeta(db, "collect_from_us") === undefined) setMeta(db, "collect_from_us", String(BEGIN_MS * 1000));
     const mark = createMarkKeeper(db, { now, monotonicMs: now });
@@ -249,12 +251,14 @@ Deno.test(`${DAYS} days of faults: nothing lost, nothing twice, and neither memo
     clock.begin();
     const running = agent.run(signal).catch((error) => {
       if (!(error instanceof StoreError)) throw error;
+      if (error.fault === "corrupt") damage = error;
     }).finally(() => {
       started();
       db[Symbol.dispose]();
     });
     return {
       db,
+      damage: () => damage,
       async kill() {
         stop.abort();
         await running;
@@ -279,6 +283,12 @@ Deno.test(`${DAYS} days of faults: nothing lost, nothing twice, and neither memo
         Deno.writeFileSync(path, bytes);
       }
       agent = live();
+    }
+    // The program begins anew where it finds its cache damaged.
+    const damage = agent.damage();
+    if (damage !== undefined) {
+      await agent.kill();
+      agent = live(damage);
     }
     if ((at - BEGIN_MS) % DAY_MS === 0) {
       if (gc !== undefined) await new Promise((resolve) => setTimeout(resolve, TIMEOUT_MS + 100));

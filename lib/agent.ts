@@ -114,7 +114,6 @@ export function createAgent(options: AgentOptions): Agent {
   } = options;
   let buckets: readonly Bucket[] = [];
   let listedAtMs = -Infinity;
-  // The start has just looked at it.
   let checkedAtMs = -Infinity;
   /** The loops run: what fails now is tried again by itself. */
   let running = false;

@@ -31,8 +31,9 @@ import {
   versionsBetween,
 } from "./store/ledger.ts";
 import { addAllToOutbox, addToOutbox, buryVersion, openEntry, withdraw } from "./store/outbox.ts";
+import { removeEntries } from "./store/removal.ts";
 import type { EnsureRoom } from "./store/room.ts";
-import { isAttempted, removeEntry, rewriteEntry, waitingBetween, type WaitingEntry } from "./store/rules.ts";
+import { isAttempted, rewriteEntry, waitingBetween, type WaitingEntry } from "./store/rules.ts";
 import { type Privacy, readSurroundings } from "./surroundings.ts";
 import { DAY_US, HOUR_US, MINUTE_US, MS_US, SECOND_US, sleep } from "./time.ts";
 
@@ -252,7 +253,7 @@ export function createCollector(options: CollectorOptions): Collector {
     const attempted = isAttempted(db, entry.seq);
     const judgement = judgeWaiting(policy, { body, attempted }, event, bucket, around);
     if (judgement.kind === "changed") rewriteEntry(db, entry, version.digest, judgement.body, rules);
-    if (judgement.kind === "dropped" || judgement.kind === "withheld") removeEntry(db, entry.seq);
+    if (judgement.kind === "dropped" || judgement.kind === "withheld") removeEntries(db, [entry.seq]);
     if (judgement.kind === "dropped") dropVersion(db, row.id, version, row.epoch);
   }
 

@@ -179,10 +179,10 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
     function next(limit: number): Head {
       const read = ahead;
       ahead = undefined;
-      const state = db.outboxState();
       // What waited may have been taken back or given another form since it was read.
       if (
-        read !== undefined && read.limit === limit && read.maxBytes === byteLimit && read.state === state
+        read !== undefined && read.limit === limit && read.maxBytes === byteLimit &&
+        read.state === db.outboxState()
       ) return read;
       takeOff();
       return { state: db.outboxState(), batch: peekOutbox(db, asideSeq, limit, byteLimit, rules) };

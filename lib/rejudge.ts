@@ -14,12 +14,12 @@ import {
   versionsBetween,
 } from "./store/ledger.ts";
 import { bury, openEntry, withdraw } from "./store/outbox.ts";
+import { removeEntries } from "./store/removal.ts";
 import {
   bucketById,
   isAttempted,
   mayBeStale,
   passEntry,
-  removeEntry,
   rewriteEntry,
   setStale,
   staleEntries,
@@ -249,9 +249,11 @@ export function createRejudge({ db, source, privacy, now = Date.now }: RejudgeOp
         return rewriteEntry(db, entry, version.digest, judgement.body, rules);
       case "dropped":
         dropVersion(db, bucketId, version, bucketById(db, bucketId)!.epoch);
-        return removeEntry(db, seq);
+        removeEntries(db, [seq]);
+        return;
       case "withheld":
-        return removeEntry(db, seq);
+        removeEntries(db, [seq]);
+        return;
     }
   }
 

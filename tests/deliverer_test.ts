@@ -7,7 +7,7 @@ import { ensureBucket } from "../lib/store/cursors.ts";
 import { type Database, openDatabase, type SqlValue } from "../lib/store/database.ts";
 import { addToOutbox, deadLetterCount, outboxDepth, withdraw } from "../lib/store/outbox.ts";
 import { isAttempted, rewriteEntry, waitingBetween } from "../lib/store/rules.ts";
-import { textsOf } from "./fakes/entries.ts";
+import { textsOf as bodies } from "./fakes/entries.ts";
 
 const BUCKET = { id: "aw-watcher-window_x", type: "currentwindow", hostname: "x", created: "" } as const;
 const version = (n: number) => ({ startUs: n, digest: digestOf(n), durationSeconds: 1 });
@@ -33,7 +33,6 @@ function outboxOf(bodies: readonly string[]): Database {
 }
 
 const numbered = (count: number) => Array.from({ length: count }, (_, n) => `{"n":${n}}`);
-const bodies = textsOf;
 const deadBodies = (db: Database) =>
   db.all<{ body: string }>("SELECT body FROM dead_letter ORDER BY seq").map(({ body }) => body);
 

@@ -233,7 +233,7 @@ function salvage(damaged: Database, db: Database, heritage: Inheritance | undefi
   if (!Number.isSafeInteger(lastSeq) || lastSeq > MAX_SEQ) lastSeq = 0;
   // Dead letters keep their place in the queue, to which their seals are bound; the waiting events come after them.
   for (const table of ["dead_letter", "outbox"] as const) {
-    // The mark of what is delivered is not believed here: what it would leave out is only sent again.
+    // The note of what is delivered is not believed here: what it would leave out is only sent again.
     for (const row of readable(damaged, table)) {
       const bucket = names.get(row.bucket_id);
       const opened = bucket && isSound(row) ? attempt(() => openRow(row, heritage)) : undefined;

@@ -17,13 +17,13 @@ const DELIVERED_TO = `coalesce(
   (SELECT to_seq FROM delivered WHERE residue = (3 * to_seq + 7) % 2147483647), 0)`;
 /**
  * What waits in the outbox, to be read in its stead: its first entries may be delivered ones that have not been deleted
- * yet. A mark that the disk changed counts as none: what it would hide is sent again instead, as the server allows.
+ * yet. A note that the disk changed counts as none: what it would hide is sent again instead, as the server allows.
  */
 export const WAITING = `(SELECT * FROM outbox WHERE seq > ${DELIVERED_TO})`;
 
-const MARK = `INSERT INTO delivered VALUES (1, ?1, (3 * ?1 + 7) % 2147483647)
+const NOTE = `INSERT INTO delivered VALUES (1, ?1, (3 * ?1 + 7) % 2147483647)
   ON CONFLICT DO UPDATE SET to_seq = excluded.to_seq, residue = excluded.residue`;
-const UNMARK = "DELETE FROM delivered";
+const FORGET_NOTE = "DELETE FROM delivered";
 const TO = `SELECT ${DELIVERED_TO} AS seq`;
 const FIRST = "SELECT seq FROM outbox ORDER BY seq LIMIT 1";
 const DELETE_ALL = "DELETE FROM outbox";
@@ -68,7 +68,7 @@ function countDown(db: Database, sums: readonly Sum[]): void {
 }
 
 /**
- * Takes the entries at the head of the queue off it by one mark, for to delete them costs ten times that. They are
+ * Takes the entries at the head of the queue off it by one note, for to delete them costs ten times that. They are
  * deleted with all others once nothing waits, which is quick, or some at a time where many are left.
  * Inside a transaction, and only while no entry was changed or removed since these were read: then they are all that
  * waits up to the last of them where that is as many.
@@ -81,11 +81,11 @@ export function passDelivered(db: Database, batch: Batch): boolean {
   if (head.last === toSeq) {
     db.tidy(DELETE_ALL);
     db.run(NONE_WAIT);
-    db.run(UNMARK);
+    db.run(FORGET_NOTE);
     return true;
   }
   countDown(db, head.mixed === 0 ? [head] : db.all<Sum>(SUMS_TO, toSeq));
-  db.run(MARK, toSeq);
+  db.run(NOTE, toSeq);
   if (toSeq - head.first >= MAX_LEFT) {
     db.tidy(DELETE_TO, head.first + SLICE - 1);
     const spare = db.freePages() - MAX_FREE_PAGES;
@@ -110,12 +110,8 @@ export function sweepAll(db: Database): void {
 function sweep(db: Database, most: number): boolean {
   const toSeq = deliveredTo(db);
   const first = db.get<{ seq: number }>(FIRST)?.seq ?? Infinity;
-  if (toSeq === 0 || first > toSeq) {
-    db.run(UNMARK);
-    return false;
-  }
-  db.tidy(DELETE_TO, Math.min(toSeq, first + most - 1));
-  if (first + most <= toSeq) return true;
-  db.run(UNMARK);
-  return false;
+  const untilSeq = Math.min(toSeq, first + most - 1);
+  db.tidy(DELETE_TO, untilSeq);
+  if (untilSeq === toSeq) db.run(FORGET_NOTE);
+  return untilSeq < toSeq;
 }

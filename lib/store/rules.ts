@@ -4,7 +4,7 @@ import type { Database, SqlValue } from "./database.ts";
 import { AT_ITS_PLACE, type TaggedVersion } from "./ledger.ts";
 import { getMeta, setMeta } from "./meta.ts";
 import type { OutboxRow } from "./outbox.ts";
-import { removeEntries, WAITING } from "./removal.ts";
+import { WAITING } from "./removal.ts";
 
 const COLUMNS = `o.seq, o.bucket_id AS bucketId, o.start_us AS startUs, o.digest AS tag,
   o.duration AS durationSeconds, o.body, o.crc, o.rules`;
@@ -107,11 +107,6 @@ export function rewriteEntry(
     ? [body, crc32(body)]
     : [cipher.sealBody({ seq, bucketId }, digest, body), null];
   db.run(REWRITE, ...values, rules, seq);
-}
-
-/** Takes an entry out of the queue. */
-export function removeEntry(db: Database, seq: number): void {
-  removeEntries(db, [seq]);
 }
 
 /** The row of a bucket by its number. */
